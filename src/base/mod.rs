@@ -1,0 +1,8 @@
+//! Level 0: clock, randomness, numbers, patterns, limits. Knows nothing above it.
+pub mod alloc;
+pub mod clock;
+pub mod glob;
+pub mod longdouble;
+pub mod num;
+pub mod rng;
+pub mod split;

@@ -1,0 +1,4 @@
+//! Tidewater: a Redis-protocol in-memory server.
+pub mod base;
+pub mod resp;
+pub mod value;
