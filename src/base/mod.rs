@@ -4,5 +4,6 @@ pub mod clock;
 pub mod glob;
 pub mod longdouble;
 pub mod num;
+pub mod reclaim;
 pub mod rng;
 pub mod split;

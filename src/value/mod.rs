@@ -1,6 +1,7 @@
 //! Level 1: the data types and their encodings. Pure data structures; must not know files, sockets or expiry.
 pub mod blob;
 pub mod btree;
+pub mod cell;
 pub mod deque;
 pub mod intset;
 pub mod listpack;

@@ -1,0 +1,69 @@
+//! Frees large values on a thread of its own, so that no client waits for `free`.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Sender, channel};
+
+use parking_lot::Mutex;
+
+/// Something to be dropped later.
+pub type Garbage = Box<dyn Send>;
+
+#[derive(Default)]
+struct Counters {
+    pending: AtomicUsize,
+    freed: AtomicUsize,
+}
+
+/// Hands values over to be dropped in the background. The thread starts with the first one and ends with the last
+/// `Reclaimer`.
+pub struct Reclaimer {
+    sender: Mutex<Option<Sender<(Garbage, usize)>>>,
+    counters: Arc<Counters>,
+}
+
+impl Default for Reclaimer {
+    fn default() -> Self {
+        Self { sender: Mutex::new(None), counters: Arc::default() }
+    }
+}
+
+impl Reclaimer {
+    /// Drops `garbage`, which counts as `objects` in the statistics, in the background.
+    pub fn send(&self, garbage: Garbage, objects: usize) {
+        self.counters.pending.fetch_add(objects, Ordering::Relaxed);
+        let mut sender = self.sender.lock();
+        let tx = sender.get_or_insert_with(|| {
+            let (tx, rx) = channel::<(Garbage, usize)>();
+            let counters = self.counters.clone();
+            let run = move || {
+                for (garbage, objects) in rx {
+                    drop(garbage);
+                    counters.pending.fetch_sub(objects, Ordering::Relaxed);
+                    counters.freed.fetch_add(objects, Ordering::Relaxed);
+                }
+            };
+            // Without a thread the channel is closed, and `send` below drops in place.
+            let _ = std::thread::Builder::new().name("reclaim".into()).spawn(run);
+            tx
+        });
+        if let Err(back) = tx.send((garbage, objects)) {
+            drop(back);
+            self.counters.pending.fetch_sub(objects, Ordering::Relaxed);
+            self.counters.freed.fetch_add(objects, Ordering::Relaxed);
+        }
+    }
+
+    /// Objects handed over and not yet freed.
+    pub fn pending(&self) -> usize {
+        self.counters.pending.load(Ordering::Relaxed)
+    }
+
+    /// Objects freed so far.
+    pub fn freed(&self) -> usize {
+        self.counters.freed.load(Ordering::Relaxed)
+    }
+
+    pub fn reset_freed(&self) {
+        self.counters.freed.store(0, Ordering::Relaxed);
+    }
+}

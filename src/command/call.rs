@@ -1,0 +1,207 @@
+//! The core of running a command: handler, statistics, effects. Admission and locking are the engine's; EXEC and
+//! scripts come in through `Context::run_nested`.
+//!
+//! Hot path: no allocation, no logging.
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::base::rng::Rng;
+use crate::command::context::Block;
+use crate::command::env::Env;
+use crate::command::stats::{WorkerStats, latency_bucket};
+use crate::command::{Command, CommandError, Context, Lane, Outcome, Session, View};
+use crate::keyspace::{Locked, Waiter, WaiterState};
+use crate::resp::args::Args;
+use crate::resp::reply::Reply;
+
+/// How a command ended.
+#[derive(Debug)]
+pub enum Ran {
+    /// The reply is written.
+    Done { failed: bool, nanos: u64 },
+    /// It waits for keys; nothing is written.
+    Blocked(Block),
+    /// Nothing was done: to be run again in the slow lane.
+    SlowLane,
+}
+
+/// What a thread that runs commands has of its own.
+pub struct Runner<'a> {
+    pub stats: &'a WorkerStats,
+    pub rng: &'a mut Rng,
+    pub lane: Lane,
+}
+
+/// Runs one command with its keys locked, to the end of its effects. `before_unlock` sees the view while the locks
+/// are still held (waiters are registered there).
+#[expect(clippy::too_many_arguments, reason = "the one place where everything meets")]
+pub fn run<'a>(
+    env: &'a Env,
+    runner: Runner<'a>,
+    locked: Locked<'a>,
+    session: &'a mut Session,
+    reply: &'a mut Reply,
+    command: &'a Command,
+    args: Args<'_>,
+    register: &mut dyn FnMut(&mut View<'_>, &Block),
+) -> Ran {
+    let now = env.clock.now_ms();
+    let start = env.clock.ticks();
+    let lane = runner.lane;
+    let mut view = View::new(locked, env, runner.stats, runner.rng, lane, session.db, now);
+    view.no_touch = session.no_touch;
+    let mark = reply.mark();
+    let mut ctx = Context { keys: view, reply, session, env, command, block: None, resumed: false };
+    let result = (command.handler)(&mut ctx, args);
+    let failed = match result {
+        Ok(()) => false,
+        Err(CommandError::SlowLane) => {
+            ctx.reply.truncate(mark);
+            return Ran::SlowLane;
+        }
+        Err(e) => {
+            write_error(&mut ctx, &e);
+            true
+        }
+    };
+    if let Some(block) = ctx.block.take() {
+        register(&mut ctx.keys, &block);
+        return Ran::Blocked(block);
+    }
+    finish(&mut ctx);
+    let nanos = env.clock.ticks().saturating_sub(start);
+    count(runner.stats, command, nanos, failed);
+    Ran::Done { failed, nanos }
+}
+
+/// Pays what was owed and serves who was waiting for it, until nothing is left.
+fn finish(ctx: &mut Context<'_>) {
+    settle(&mut ctx.keys);
+    let mut rounds = 0;
+    while !ctx.keys.effects.ready.is_empty() && rounds < WAITER_ROUNDS_MAX {
+        serve(ctx);
+        settle(&mut ctx.keys);
+        rounds += 1;
+    }
+}
+
+/// A served waiter can make further keys ready (BLMOVE to a list that someone waits for); a cycle of them ends here
+/// at the latest, with every waiter either served or still in place.
+const WAITER_ROUNDS_MAX: usize = 10_000;
+
+/// Runs a nested command's handler; counts it by itself.
+pub(super) fn invoke(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let start = ctx.env.clock.ticks();
+    let result = (ctx.command.handler)(ctx, args);
+    let failed = match &result {
+        Ok(()) => false,
+        Err(e) => {
+            write_error(ctx, e);
+            true
+        }
+    };
+    let nanos = ctx.env.clock.ticks().saturating_sub(start);
+    count(ctx.keys.stats, ctx.command, nanos, failed);
+    result
+}
+
+fn write_error(ctx: &mut Context<'_>, e: &CommandError) {
+    ctx.reply.error(&e.to_string());
+    ctx.keys.stats.error_replies.add(1);
+    ctx.env.stats.count_error(e.code());
+}
+
+fn count(stats: &WorkerStats, command: &Command, nanos: u64, failed: bool) {
+    let s = &stats.commands[command.id];
+    s.calls.add(1);
+    s.nanos.add(nanos);
+    s.latency[latency_bucket(nanos)].add(1);
+    if failed {
+        s.failed.add(1);
+    }
+}
+
+/// Pays what the command owes, under its locks: the count of changes, the notifications.
+fn settle(view: &mut View<'_>) {
+    let effects = &mut view.effects;
+    if effects.dirty > 0 {
+        view.env.gauges.dirty.fetch_add(effects.dirty, Ordering::Relaxed);
+        effects.dirty = 0;
+    }
+    if !effects.events.is_empty() {
+        let flags = view.env.limits.notify_flags.load(Ordering::Relaxed);
+        if let Some(notifier) = view.env.notifier.get() {
+            effects.events.iter().for_each(|e| notifier.publish(e, flags));
+        }
+        effects.events.clear();
+    }
+}
+
+/// Serves the waiters of the keys that became ready, in the order in which they came.
+fn serve(ctx: &mut Context<'_>) {
+    let env = ctx.env;
+    for (db, key) in std::mem::take(&mut ctx.keys.effects.ready) {
+        let hash = env.keyspace.hash(&key);
+        if !ctx.keys.locked.try_extend(hash) {
+            continue;
+        }
+        let waiters = ctx.keys.locked.db(db, hash).map(|d| d.waiters(&key)).unwrap_or_default();
+        for waiter in waiters {
+            let Some(cell) = ctx.keys.locked.db(db, hash).and_then(|d| d.get(hash, &key)) else { break };
+            if waiter.wants.is_some_and(|t| t != cell.ty()) {
+                continue;
+            }
+            if waiter.claim() {
+                serve_one(ctx, &waiter);
+            } else if waiter.state() == WaiterState::Done {
+                ctx.keys.locked.db_mut(db, hash).remove_waiter(&key, &waiter);
+            }
+        }
+    }
+}
+
+/// Runs a claimed waiter's command on its behalf, in this context with the client exchanged.
+fn serve_one(ctx: &mut Context<'_>, waiter: &Arc<Waiter>) {
+    let env = ctx.env;
+    let command = env.commands.get(waiter.command);
+    let args = waiter.args.as_args();
+    let mut have_all = true;
+    command.each_key(args, &mut |i, _| {
+        have_all &= ctx.keys.locked.try_extend(env.keyspace.hash(&args[i]));
+    });
+    // A client that is gone ends its wait by itself; the element stays for the next in line.
+    let Some(client) = env.clients.get(waiter.client) else { return };
+    if !have_all {
+        waiter.retry();
+        return;
+    }
+    let mut session = Session::new(client, true);
+    session.db = waiter.db;
+    session.resp3 = waiter.resp3;
+    let session = std::mem::replace(ctx.session, session);
+    let reply = std::mem::replace(ctx.reply, Reply::new(waiter.resp3));
+    let was = (ctx.command, ctx.keys.db, ctx.keys.nested);
+    (ctx.command, ctx.keys.db, ctx.keys.nested, ctx.resumed) = (command, waiter.db, false, true);
+    let start = env.clock.ticks();
+    let result = (command.handler)(ctx, args);
+    let failed = result.is_err();
+    if let Err(e) = &result {
+        write_error(ctx, e);
+    }
+    (ctx.command, ctx.keys.db, ctx.keys.nested) = was;
+    ctx.resumed = false;
+    *ctx.session = session;
+    let answer = std::mem::replace(ctx.reply, reply);
+    if ctx.block.take().is_some() {
+        waiter.release();
+        return;
+    }
+    for key in &waiter.keys {
+        let hash = env.keyspace.hash(key);
+        if ctx.keys.locked.holds(hash) {
+            ctx.keys.locked.db_mut(waiter.db, hash).remove_waiter(key, waiter);
+        }
+    }
+    count(ctx.keys.stats, command, env.clock.ticks().saturating_sub(start), failed);
+    waiter.finish(answer);
+}

@@ -1,0 +1,264 @@
+//! A client as everyone else sees it: what CLIENT LIST shows, where messages for it are left, how it is ended.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+
+use dashmap::DashMap;
+use parking_lot::Mutex;
+
+use crate::keyspace::Waiter;
+use crate::resp::reply::Reply;
+
+/// Bits of `Client::flags`.
+pub mod flag {
+    pub const MONITOR: u32 = 1 << 0;
+    pub const PUBSUB: u32 = 1 << 1;
+    pub const MULTI: u32 = 1 << 2;
+    pub const BLOCKED: u32 = 1 << 3;
+    pub const NO_EVICT: u32 = 1 << 4;
+    pub const NO_TOUCH: u32 = 1 << 5;
+    pub const UNIX: u32 = 1 << 6;
+    pub const DIRTY_CAS: u32 = 1 << 7;
+    pub const READONLY: u32 = 1 << 8;
+    /// Close once what is already written has been sent.
+    pub const CLOSE_AFTER_REPLY: u32 = 1 << 9;
+    /// Close now.
+    pub const CLOSE_NOW: u32 = 1 << 10;
+    /// A client without a socket, as the embedding API makes them.
+    pub const LOCAL: u32 = 1 << 11;
+}
+
+/// What changes rarely and is text.
+#[derive(Default, Clone)]
+pub struct Labels {
+    pub name: Vec<u8>,
+    pub lib_name: Vec<u8>,
+    pub lib_ver: Vec<u8>,
+    pub user: String,
+}
+
+/// Messages from others (pub/sub, MONITOR), waiting for the connection to send them.
+struct Outbox {
+    reply: Reply,
+    /// Bytes ever put in, for the connection's own accounting.
+    since_ms: Option<u64>,
+}
+
+/// One client, shared between its connection and everyone else.
+pub struct Client {
+    pub id: u64,
+    pub addr: String,
+    pub laddr: String,
+    pub fd: i64,
+    pub created_ms: u64,
+    pub labels: Mutex<Labels>,
+    pub flags: AtomicU32,
+    pub resp: AtomicU32,
+    pub db: AtomicUsize,
+    /// Number of the last command in the table; `usize::MAX` before the first.
+    pub last_command: AtomicUsize,
+    pub last_seen_ms: AtomicU64,
+    pub subscriptions: AtomicUsize,
+    pub patterns: AtomicUsize,
+    pub shard_subscriptions: AtomicUsize,
+    /// Queued commands of an open MULTI; -1 outside.
+    pub queued: AtomicI64,
+    pub watching: AtomicUsize,
+    /// Bytes of the open MULTI's queue.
+    pub queued_bytes: AtomicUsize,
+    pub query_bytes: AtomicUsize,
+    pub query_capacity: AtomicUsize,
+    pub args_bytes: AtomicUsize,
+    /// Reply bytes that the connection holds, unsent.
+    pub output_bytes: AtomicUsize,
+    pub output_capacity: AtomicUsize,
+    pub output_peak: AtomicUsize,
+    pub total_net_in: AtomicU64,
+    pub total_net_out: AtomicU64,
+    /// The worker that serves it.
+    pub worker: AtomicUsize,
+    /// The blocked command, if any.
+    pub waiter: Mutex<Option<Arc<Waiter>>>,
+    outbox: Mutex<Outbox>,
+    outbox_bytes: AtomicUsize,
+    has_mail: AtomicBool,
+    wake: Box<dyn Fn() + Send + Sync>,
+}
+
+impl Client {
+    pub fn new(
+        id: u64,
+        addr: String,
+        laddr: String,
+        fd: i64,
+        now_ms: u64,
+        wake: Box<dyn Fn() + Send + Sync>,
+    ) -> Self {
+        Self {
+            id,
+            addr,
+            laddr,
+            fd,
+            created_ms: now_ms,
+            labels: Mutex::new(Labels { user: "default".into(), ..Labels::default() }),
+            flags: AtomicU32::new(0),
+            resp: AtomicU32::new(2),
+            db: AtomicUsize::new(0),
+            last_command: AtomicUsize::new(usize::MAX),
+            last_seen_ms: AtomicU64::new(now_ms),
+            subscriptions: AtomicUsize::new(0),
+            patterns: AtomicUsize::new(0),
+            shard_subscriptions: AtomicUsize::new(0),
+            queued: AtomicI64::new(-1),
+            watching: AtomicUsize::new(0),
+            queued_bytes: AtomicUsize::new(0),
+            query_bytes: AtomicUsize::new(0),
+            query_capacity: AtomicUsize::new(0),
+            args_bytes: AtomicUsize::new(0),
+            output_bytes: AtomicUsize::new(0),
+            output_capacity: AtomicUsize::new(0),
+            output_peak: AtomicUsize::new(0),
+            total_net_in: AtomicU64::new(0),
+            total_net_out: AtomicU64::new(0),
+            worker: AtomicUsize::new(0),
+            waiter: Mutex::new(None),
+            outbox: Mutex::new(Outbox { reply: Reply::new(false), since_ms: None }),
+            outbox_bytes: AtomicUsize::new(0),
+            has_mail: AtomicBool::new(false),
+            wake,
+        }
+    }
+
+    pub fn has_flag(&self, flag: u32) -> bool {
+        self.flags.load(Ordering::Relaxed) & flag != 0
+    }
+
+    pub fn set_flag(&self, flag: u32, on: bool) {
+        if on {
+            self.flags.fetch_or(flag, Ordering::Relaxed);
+        } else {
+            self.flags.fetch_and(!flag, Ordering::Relaxed);
+        }
+    }
+
+    pub fn is_resp3(&self) -> bool {
+        self.resp.load(Ordering::Relaxed) == 3
+    }
+
+    /// Leaves a message, already in the client's protocol, and wakes its connection.
+    pub fn push(&self, message: &[u8]) {
+        {
+            let mut out = self.outbox.lock();
+            out.reply.raw(message);
+            self.outbox_bytes.store(out.reply.total_len(), Ordering::Relaxed);
+        }
+        if !self.has_mail.swap(true, Ordering::AcqRel) {
+            (self.wake)();
+        }
+    }
+
+    /// Whether messages wait.
+    pub fn has_mail(&self) -> bool {
+        self.has_mail.load(Ordering::Acquire)
+    }
+
+    /// Bytes of waiting messages.
+    pub fn mail_bytes(&self) -> usize {
+        self.outbox_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Moves the waiting messages to the end of `to`.
+    pub fn take_mail(&self, to: &mut Reply) {
+        let mut out = self.outbox.lock();
+        self.has_mail.store(false, Ordering::Release);
+        let resp3 = out.reply.resp3();
+        let mail = std::mem::replace(&mut out.reply, Reply::new(resp3));
+        self.outbox_bytes.store(0, Ordering::Relaxed);
+        out.since_ms = None;
+        drop(out);
+        to.append(mail);
+    }
+
+    /// Since when the soft output limit has been exceeded: noted by `over` and cleared by a take.
+    pub fn over_soft_limit_since(&self, now_ms: u64, over: bool) -> Option<u64> {
+        let mut out = self.outbox.lock();
+        if over {
+            out.since_ms.get_or_insert(now_ms);
+        } else {
+            out.since_ms = None;
+        }
+        out.since_ms
+    }
+
+    /// Ends the connection: at once, or after what is already written.
+    pub fn close(&self, after_reply: bool) {
+        self.set_flag(if after_reply { flag::CLOSE_AFTER_REPLY } else { flag::CLOSE_NOW }, true);
+        (self.wake)();
+    }
+
+    /// Wakes the connection: a flag or its waiter has changed.
+    pub fn wake(&self) {
+        (self.wake)();
+    }
+
+    pub fn closing(&self) -> bool {
+        self.has_flag(flag::CLOSE_NOW | flag::CLOSE_AFTER_REPLY)
+    }
+
+    /// Bytes that this client occupies, for `maxmemory-clients` and CLIENT LIST.
+    pub fn memory(&self) -> usize {
+        let o = Ordering::Relaxed;
+        size_of::<Self>()
+            + self.query_capacity.load(o)
+            + self.args_bytes.load(o)
+            + self.output_bytes.load(o).max(self.output_capacity.load(o))
+            + self.mail_bytes()
+            + self.queued_bytes.load(o)
+            + self.watching.load(o) * 64
+            + (self.subscriptions.load(o) + self.patterns.load(o) + self.shard_subscriptions.load(o)) * 96
+    }
+}
+
+/// All clients.
+#[derive(Default)]
+pub struct Clients {
+    all: DashMap<u64, Arc<Client>>,
+    next: AtomicU64,
+    monitors: AtomicUsize,
+}
+
+impl Clients {
+    pub fn next_id(&self) -> u64 {
+        self.next.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    pub fn add(&self, client: Arc<Client>) {
+        self.all.insert(client.id, client);
+    }
+
+    pub fn remove(&self, id: u64) {
+        self.all.remove(&id);
+    }
+
+    pub fn get(&self, id: u64) -> Option<Arc<Client>> {
+        self.all.get(&id).map(|c| c.clone())
+    }
+
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// All of them, by id.
+    pub fn list(&self) -> Vec<Arc<Client>> {
+        let mut all: Vec<_> = self.all.iter().map(|c| c.clone()).collect();
+        all.sort_unstable_by_key(|c| c.id);
+        all
+    }
+
+    pub fn monitors(&self) -> &AtomicUsize {
+        &self.monitors
+    }
+}

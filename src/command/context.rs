@@ -1,0 +1,119 @@
+//! What a handler works with.
+use std::any::Any;
+use std::sync::Arc;
+
+use crate::base::limits::Limits;
+use crate::command::env::Env;
+use crate::command::{Command, CommandError, Outcome, Session, View};
+use crate::resp::args::Args;
+use crate::resp::reply::Reply;
+use crate::value::cell::Type;
+
+/// On what kind of thread a command runs.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Lane {
+    /// A worker: other connections wait behind it.
+    Worker,
+    /// A thread that owns its time.
+    Slow,
+}
+
+/// A handler's wish to wait for keys; the reply must be untouched.
+#[derive(Debug, Clone)]
+pub struct Block {
+    pub keys: Vec<Box<[u8]>>,
+    /// The type of value that ends the wait; `None` for any.
+    pub wants: Option<Type>,
+    /// Unix milliseconds; `None` waits forever.
+    pub deadline_ms: Option<u64>,
+    /// What a timeout answers.
+    pub on_timeout: fn(&mut Reply),
+}
+
+/// One running command: its keys, its reply, its client, the server around it. The fields are separate so that a
+/// handler can write the reply while it borrows a value.
+pub struct Context<'a> {
+    pub keys: View<'a>,
+    pub reply: &'a mut Reply,
+    pub session: &'a mut Session,
+    pub env: &'a Env,
+    pub command: &'a Command,
+    pub(super) block: Option<Block>,
+    pub(super) resumed: bool,
+}
+
+/// Work beyond this many elements, or about as many microseconds, is not done on a worker.
+pub const SLOW_LANE_COST: usize = 2_000;
+
+impl<'a> Context<'a> {
+    pub fn limits(&self) -> &'a Limits {
+        &self.env.limits
+    }
+
+    pub fn service<T: Any + Send + Sync>(&self) -> &'a T {
+        self.env.service()
+    }
+
+    pub fn now(&self) -> u64 {
+        self.keys.now
+    }
+
+    /// Inside EXEC or a script: must not block, must not give locks back.
+    pub fn is_nested(&self) -> bool {
+        self.keys.nested
+    }
+
+    /// Whether this runs on behalf of a client that was blocked.
+    pub fn is_resumed(&self) -> bool {
+        self.resumed
+    }
+
+    /// Called by a handler before it has done anything, with the number of elements it is about to visit: on a
+    /// worker, beyond `SLOW_LANE_COST`, fails with `SlowLane`, and the command is run again in the slow lane.
+    pub fn slow_lane(&self, cost: usize) -> Result<(), CommandError> {
+        if cost > SLOW_LANE_COST && self.keys.lane == Lane::Worker && !self.keys.nested {
+            return Err(CommandError::SlowLane);
+        }
+        Ok(())
+    }
+
+    /// Gives the shards back while the command goes on with pinned values. After this the keys are out of reach.
+    /// Inside a transaction the locks stay. Call it only with nothing owed (no change made).
+    pub fn release_keys(&mut self) {
+        if !self.keys.nested {
+            self.keys.locked.release();
+        }
+    }
+
+    /// Asks to wait. The handler returns right after; it must not have written a reply nor changed anything.
+    /// Inside a transaction, answers as a timeout instead.
+    pub fn block(&mut self, block: Block) -> Outcome {
+        if self.keys.nested {
+            (block.on_timeout)(self.reply);
+        } else {
+            self.block = Some(block);
+        }
+        Ok(())
+    }
+
+    /// Runs another command inside this one (EXEC, scripts): same locks, same instant; its reply follows in place.
+    pub fn run_nested(&mut self, command: &'a Command, args: Args<'_>) -> Outcome {
+        let (outer, was) = (self.command, self.keys.nested);
+        self.command = command;
+        self.keys.nested = true;
+        self.keys.db = self.session.db;
+        let result = super::call::invoke(self, args);
+        self.command = outer;
+        self.keys.nested = was;
+        result
+    }
+
+    pub fn shared_env(&self) -> &'a Env {
+        self.env
+    }
+
+    /// The client of this command, as others see it.
+    pub fn client(&self) -> &Arc<super::client::Client> {
+        &self.session.client
+    }
+}

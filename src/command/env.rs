@@ -1,0 +1,134 @@
+//! What every command can reach: the keyspace, the clock, the limits, the statistics, and the services of the layers
+//! above by their type.
+use std::any::{Any, TypeId};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::Mutex;
+
+use crate::base::clock::Clock;
+use crate::base::limits::Limits;
+use crate::base::reclaim::Reclaimer;
+use crate::base::rng::Rng;
+use crate::command::client::Clients;
+use crate::command::notify::Notifier;
+use crate::command::stats::Stats;
+use crate::command::table::CommandTable;
+use crate::keyspace::Keyspace;
+
+/// Services of upper layers (pub/sub, configuration, ...), found by type. Not for hot paths.
+#[derive(Default)]
+pub struct Services(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
+
+impl Services {
+    pub fn add<T: Any + Send + Sync>(&mut self, service: Arc<T>) {
+        self.0.insert(TypeId::of::<T>(), service);
+    }
+
+    /// The service. Panics when it was not wired: a fault of the server's assembly, not of a request.
+    pub fn get<T: Any + Send + Sync>(&self) -> &T {
+        self.0.get(&TypeId::of::<T>()).and_then(|s| s.downcast_ref()).expect("the server wires every service")
+    }
+}
+
+/// Which commands CLIENT PAUSE holds back.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum PauseMode {
+    #[default]
+    Off,
+    Write,
+    All,
+}
+
+/// Counters that commands read.
+#[derive(Default)]
+pub struct Gauges {
+    /// Changes since the last save, as INFO counts them.
+    pub dirty: AtomicU64,
+    /// Clients blocked in a command.
+    pub blocked: AtomicUsize,
+    pub ever_written: AtomicBool,
+}
+
+/// One server's core, below the network.
+pub struct Env {
+    pub clock: Clock,
+    pub limits: Arc<Limits>,
+    pub keyspace: Keyspace,
+    pub commands: CommandTable,
+    pub clients: Clients,
+    pub stats: Stats,
+    pub services: Services,
+    pub reclaimer: Reclaimer,
+    pub gauges: Gauges,
+    pub run_id: String,
+    pub started_ms: u64,
+    pub pause: Mutex<(PauseMode, u64)>,
+    /// Fast check of `pause`: set while one may be in force.
+    pub paused: AtomicBool,
+    pub notifier: OnceLock<Arc<dyn Notifier>>,
+    /// Whether expired keys are removed by the background cycle (DEBUG SET-ACTIVE-EXPIRE).
+    pub active_expire: AtomicBool,
+    /// Whether anyone reads the journal: handlers then state their effects.
+    pub journal_on: AtomicBool,
+    rng: Mutex<Rng>,
+}
+
+impl Env {
+    #[expect(clippy::too_many_arguments, reason = "assembled in one place, the engine")]
+    pub fn new(
+        clock: Clock,
+        limits: Arc<Limits>,
+        keyspace: Keyspace,
+        commands: CommandTable,
+        services: Services,
+        mut rng: Rng,
+    ) -> Self {
+        let run_id = String::from_utf8_lossy(&rng.hex_id()).into_owned();
+        Self {
+            started_ms: clock.now_ms(),
+            clock,
+            limits,
+            keyspace,
+            commands,
+            clients: Clients::default(),
+            stats: Stats::default(),
+            services,
+            reclaimer: Reclaimer::default(),
+            gauges: Gauges::default(),
+            run_id,
+            pause: Mutex::default(),
+            paused: AtomicBool::new(false),
+            notifier: OnceLock::new(),
+            active_expire: AtomicBool::new(true),
+            journal_on: AtomicBool::new(false),
+            rng: Mutex::new(rng),
+        }
+    }
+
+    pub fn service<T: Any + Send + Sync>(&self) -> &T {
+        self.services.get()
+    }
+
+    /// A generator of its own for a worker or a long computation.
+    pub fn fork_rng(&self) -> Rng {
+        self.rng.lock().fork()
+    }
+
+    /// Until when (Unix ms) commands of this kind are held back, if they are.
+    pub fn paused_until(&self, now_ms: u64, is_write: bool) -> Option<u64> {
+        if !self.paused.load(Ordering::Relaxed) {
+            return None;
+        }
+        let (mode, until) = *self.pause.lock();
+        if until <= now_ms {
+            return None;
+        }
+        match mode {
+            PauseMode::Off => None,
+            PauseMode::Write => is_write.then_some(until),
+            PauseMode::All => Some(until),
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a command can fail with. The texts that clients match are Redis's, byte for byte, and stand here alone.
+use std::borrow::Cow;
+use std::fmt;
+
+/// A command's error reply, or a request to run it elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CommandError {
+    /// A fixed or formatted text, with its code word.
+    Text(Cow<'static, str>),
+    /// Nothing was done: run it again on a thread that owns its time.
+    SlowLane,
+}
+
+impl CommandError {
+    pub const WRONG_TYPE: CommandError =
+        CommandError::Text(Cow::Borrowed("WRONGTYPE Operation against a key holding the wrong kind of value"));
+    pub const SYNTAX: CommandError = CommandError::Text(Cow::Borrowed("ERR syntax error"));
+    pub const NOT_INTEGER: CommandError =
+        CommandError::Text(Cow::Borrowed("ERR value is not an integer or out of range"));
+    pub const NOT_FLOAT: CommandError = CommandError::Text(Cow::Borrowed("ERR value is not a valid float"));
+    pub const NAN_OR_INFINITY: CommandError =
+        CommandError::Text(Cow::Borrowed("ERR increment would produce NaN or Infinity"));
+    pub const OVERFLOW: CommandError =
+        CommandError::Text(Cow::Borrowed("ERR increment or decrement would overflow"));
+    pub const NO_SUCH_KEY: CommandError = CommandError::Text(Cow::Borrowed("ERR no such key"));
+    pub const INDEX_OUT_OF_RANGE: CommandError = CommandError::Text(Cow::Borrowed("ERR index out of range"));
+    pub const OUT_OF_RANGE: CommandError =
+        CommandError::Text(Cow::Borrowed("ERR value is out of range, must be positive"));
+    pub const STRING_TOO_LONG: CommandError = CommandError::Text(Cow::Borrowed(
+        "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
+    ));
+    pub const OFFSET_OUT_OF_RANGE: CommandError =
+        CommandError::Text(Cow::Borrowed("ERR offset is out of range"));
+    pub const DB_OUT_OF_RANGE: CommandError = CommandError::Text(Cow::Borrowed("ERR DB index is out of range"));
+    pub const INVALID_CURSOR: CommandError = CommandError::Text(Cow::Borrowed("ERR invalid cursor"));
+    pub const OOM: CommandError =
+        CommandError::Text(Cow::Borrowed("OOM command not allowed when used memory > 'maxmemory'."));
+    pub const NO_AUTH: CommandError = CommandError::Text(Cow::Borrowed("NOAUTH Authentication required."));
+    pub const MIN_OR_MAX_NOT_FLOAT: CommandError =
+        CommandError::Text(Cow::Borrowed("ERR min or max is not a float"));
+    pub const MIN_OR_MAX_NOT_STRING_RANGE: CommandError =
+        CommandError::Text(Cow::Borrowed("ERR min or max not valid string range item"));
+    pub const TIMEOUT_NOT_FLOAT: CommandError =
+        CommandError::Text(Cow::Borrowed("ERR timeout is not a float or out of range"));
+    pub const TIMEOUT_NEGATIVE: CommandError = CommandError::Text(Cow::Borrowed("ERR timeout is negative"));
+    pub const TIMEOUT_OUT_OF_RANGE: CommandError =
+        CommandError::Text(Cow::Borrowed("ERR timeout is out of range"));
+
+    /// An error whose text is made up on the spot; `text` starts with the code word (`ERR ...`).
+    pub fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        CommandError::Text(text.into())
+    }
+
+    /// `name` as the client knows the command: `get`, `config|set`.
+    pub fn wrong_arity(name: &str) -> Self {
+        Self::new(format!("ERR wrong number of arguments for '{name}' command"))
+    }
+
+    pub fn invalid_expire(name: &str) -> Self {
+        Self::new(format!("ERR invalid expire time in '{name}' command"))
+    }
+
+    /// The first word: what INFO errorstats counts under.
+    pub fn code(&self) -> &str {
+        match self {
+            CommandError::Text(t) => t.split(' ').next().unwrap_or("ERR"),
+            CommandError::SlowLane => "ERR",
+        }
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CommandError::Text(t) => f.write_str(t),
+            CommandError::SlowLane => f.write_str("ERR the command needs the slow lane"),
+        }
+    }
+}
+
+impl std::error::Error for CommandError {}

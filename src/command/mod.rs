@@ -1,0 +1,32 @@
+//! Level 3: the command table and the handlers. A file a family: row and handler side by side; a row is all that a
+//! new command needs. Handlers are plain synchronous functions over a locked view of their keys; they never lock,
+//! never await, never see a socket. Must not know sockets or tokio.
+mod call;
+pub mod client;
+mod context;
+pub mod env;
+pub mod error;
+pub mod notify;
+pub mod row;
+pub mod session;
+pub mod stats;
+pub mod table;
+mod view;
+
+pub mod string;
+
+pub use call::{Ran, Runner, run};
+pub use context::{Block, Context, Lane, SLOW_LANE_COST};
+pub use env::Env;
+pub use error::CommandError;
+pub use row::{Arity, Command, Flags, Group, Handler};
+pub use session::Session;
+pub use view::View;
+
+/// What a handler returns: the reply is in the context.
+pub type Outcome = Result<(), CommandError>;
+
+/// Every command of this level.
+pub fn commands() -> Vec<Command> {
+    string::commands()
+}

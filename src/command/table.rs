@@ -1,0 +1,124 @@
+//! The table of all commands: by name, by number.
+use std::collections::HashMap;
+
+use crate::command::Command;
+
+/// All commands of a server, subcommands included; a command's number is its index.
+pub struct CommandTable {
+    rows: Vec<Command>,
+    /// Names of up to 16 bytes, folded to lower case, open addressing.
+    short: Vec<Option<(u128, u32)>>,
+    long: HashMap<String, usize>,
+    /// Subcommands by (parent, lower-case word).
+    subs: HashMap<(usize, String), usize>,
+}
+
+fn fold(name: &[u8]) -> u128 {
+    let mut bytes = [0u8; 16];
+    bytes[..name.len()].copy_from_slice(name);
+    // Lower case for letters; what else changes is caught by the comparison of the full name.
+    u128::from_le_bytes(bytes) | 0x2020_2020_2020_2020_2020_2020_2020_2020
+}
+
+fn slot_of(key: u128, slots: usize) -> usize {
+    let folded = (key as u64) ^ ((key >> 64) as u64).rotate_left(23);
+    (folded.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 32) as usize & (slots - 1)
+}
+
+impl CommandTable {
+    /// `renames`: (name, new name), an empty new name removes the command.
+    pub fn new(commands: Vec<Command>, renames: &[(String, String)]) -> Self {
+        let mut table = CommandTable {
+            rows: Vec::new(),
+            short: vec![None; 1024],
+            long: HashMap::new(),
+            subs: HashMap::new(),
+        };
+        for mut command in commands {
+            let subs = std::mem::take(&mut command.subcommands);
+            let id = table.rows.len();
+            command.id = id;
+            let name = command.name.to_owned();
+            let group = command.group;
+            table.rows.push(command);
+            let rename = renames.iter().find(|(from, _)| from.eq_ignore_ascii_case(&name));
+            let public = rename.map_or(name.clone(), |(_, to)| to.to_ascii_lowercase());
+            if !public.is_empty() {
+                table.add_name(&public, id);
+            }
+            for mut sub in subs {
+                let sub_id = table.rows.len();
+                sub.id = sub_id;
+                sub.parent = Some(id);
+                sub.group = group;
+                sub.full_name = format!("{name}|{}", sub.name);
+                table.subs.insert((id, sub.name.to_owned()), sub_id);
+                table.rows.push(sub);
+            }
+        }
+        table
+    }
+
+    fn add_name(&mut self, name: &str, id: usize) {
+        if name.len() > 16 {
+            self.long.insert(name.to_owned(), id);
+            return;
+        }
+        let key = fold(name.as_bytes());
+        let mut at = slot_of(key, self.short.len());
+        while self.short[at].is_some() {
+            at = (at + 1) & (self.short.len() - 1);
+        }
+        self.short[at] = Some((key, id as u32));
+        // A renamed command keeps its row; remember the public name for the comparison.
+        self.rows[id].full_name = name.to_owned();
+    }
+
+    /// The top-level command of this name, in any case.
+    pub fn find(&self, name: &[u8]) -> Option<&Command> {
+        if name.len() > 16 {
+            let name = std::str::from_utf8(name).ok()?.to_ascii_lowercase();
+            return self.long.get(&name).map(|&id| &self.rows[id]);
+        }
+        let key = fold(name);
+        let mut at = slot_of(key, self.short.len());
+        while let Some((k, id)) = self.short[at] {
+            if k == key {
+                let row = &self.rows[id as usize];
+                if row.full_name.as_bytes().eq_ignore_ascii_case(name) {
+                    return Some(row);
+                }
+            }
+            at = (at + 1) & (self.short.len() - 1);
+        }
+        None
+    }
+
+    pub fn find_sub(&self, parent: &Command, word: &[u8]) -> Option<&Command> {
+        let word = std::str::from_utf8(word).ok()?.to_ascii_lowercase();
+        self.subs.get(&(parent.id, word)).map(|&id| &self.rows[id])
+    }
+
+    /// Whether the command only groups subcommands.
+    pub fn is_container(&self, command: &Command) -> bool {
+        self.rows.get(command.id + 1).is_some_and(|next| next.parent == Some(command.id))
+    }
+
+    pub fn subcommands<'a>(&'a self, command: &'a Command) -> impl Iterator<Item = &'a Command> {
+        self.rows[command.id + 1..].iter().take_while(|c| c.parent == Some(command.id))
+    }
+
+    pub fn get(&self, id: usize) -> &Command {
+        &self.rows[id]
+    }
+
+    /// Every row, subcommands included.
+    pub fn rows(&self) -> &[Command] {
+        &self.rows
+    }
+
+    /// The top-level commands.
+    pub fn iter(&self) -> impl Iterator<Item = &Command> {
+        self.rows.iter().filter(|c| c.parent.is_none())
+    }
+}

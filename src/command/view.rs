@@ -1,0 +1,401 @@
+//! `View`: a command's locked view of its keys, with Redis's semantics on top of the bare keyspace: lazy expiry,
+//! access clocks, hit counts, watches, notifications, waiters.
+//!
+//! Hot path: no allocation on a read, no logging.
+use std::sync::atomic::Ordering;
+
+use crate::base::limits::MaxmemoryPolicy;
+use crate::base::rng::Rng;
+use crate::command::env::Env;
+use crate::command::notify::{self, Event};
+use crate::command::stats::WorkerStats;
+use crate::command::{CommandError, Lane};
+use crate::keyspace::{CellMut, Db, Locked};
+use crate::resp::args::OwnedArgs;
+use crate::value::cell::{Cell, Type};
+
+/// Values whose freeing costs more than this many deallocations are freed in the background.
+const FREE_EFFORT_MAX: usize = 64;
+
+/// What a command owes at its end.
+#[derive(Default)]
+pub(super) struct Effects {
+    pub(super) dirty: u64,
+    pub(super) events: Vec<Event>,
+    /// Keys that came into being, or were extended, while someone waits for them.
+    pub(super) ready: Vec<(usize, Box<[u8]>)>,
+    /// What the journal gets in place of the command itself; only kept while someone reads the journal.
+    pub(super) journal: Vec<OwnedArgs>,
+    pub(super) journal_replaced: bool,
+}
+
+/// The locked keys of one command, in its database.
+pub struct View<'a> {
+    pub(super) locked: Locked<'a>,
+    pub(super) env: &'a Env,
+    pub(super) stats: &'a WorkerStats,
+    pub(super) effects: Effects,
+    pub(super) lane: Lane,
+    pub(super) nested: bool,
+    /// The selected database.
+    pub db: usize,
+    /// Now, Unix milliseconds: one instant for the whole command.
+    pub now: u64,
+    /// CLIENT NO-TOUCH and OBJECT: reads leave the access clock alone.
+    pub no_touch: bool,
+    notify_flags: u32,
+    lfu: bool,
+    last: (*const u8, usize, u64),
+    pub rng: &'a mut Rng,
+}
+
+impl<'a> View<'a> {
+    pub(super) fn new(
+        locked: Locked<'a>,
+        env: &'a Env,
+        stats: &'a WorkerStats,
+        rng: &'a mut Rng,
+        lane: Lane,
+        db: usize,
+        now: u64,
+    ) -> Self {
+        Self {
+            locked,
+            env,
+            stats,
+            effects: Effects::default(),
+            lane,
+            nested: false,
+            db,
+            now,
+            no_touch: false,
+            notify_flags: env.limits.notify_flags.load(Ordering::Relaxed),
+            lfu: matches!(
+                env.limits.maxmemory_policy(),
+                MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
+            ),
+            last: (std::ptr::null(), 0, 0),
+            rng,
+        }
+    }
+
+    pub fn env(&self) -> &'a Env {
+        self.env
+    }
+
+    /// The key's hash; the last one is remembered, as handlers look a key up and then store it.
+    fn hash(&mut self, key: &[u8]) -> u64 {
+        if self.last.0 == key.as_ptr() && self.last.1 == key.len() {
+            return self.last.2;
+        }
+        let hash = self.env.keyspace.hash(key);
+        self.last = (key.as_ptr(), key.len(), hash);
+        hash
+    }
+
+    /// Removes the key if its time has come.
+    fn expire_if_due(&mut self, hash: u64, key: &[u8]) {
+        let Some(db) = self.locked.db(self.db, hash) else { return };
+        if db.volatile_len() == 0 {
+            return;
+        }
+        let due = db.get(hash, key).and_then(Cell::expire_ms).is_some_and(|at| at <= self.now);
+        if due {
+            self.expire(key);
+        }
+    }
+
+    /// Removes a key whose time has come, with the effects that an expiry has.
+    pub fn expire(&mut self, key: &[u8]) {
+        let hash = self.hash(key);
+        if let Some(cell) = self.locked.db_mut(self.db, hash).remove(hash, key) {
+            self.discard(cell);
+            self.stats.expired.add(1);
+            self.locked.db(self.db, hash).expect("it held the key").touch(key);
+            self.notify(notify::EXPIRED, "expired", key);
+            if self.env.journal_on.load(Ordering::Relaxed) {
+                self.effects.journal.push(OwnedArgs::from_iter([&b"DEL"[..], key]));
+            }
+        }
+    }
+
+    /// The key's cell for reading. Counts a hit or a miss and notes the access.
+    pub fn get(&mut self, key: &[u8]) -> Option<&Cell> {
+        let hash = self.hash(key);
+        self.expire_if_due(hash, key);
+        let Some(cell) = self.locked.db(self.db, hash).and_then(|db| db.get(hash, key)) else {
+            self.stats.misses.add(1);
+            if self.notify_flags & notify::KEY_MISS != 0 {
+                self.effects.events.push(Event {
+                    class: notify::KEY_MISS,
+                    name: "keymiss",
+                    key: key.into(),
+                    db: self.db,
+                });
+            }
+            return None;
+        };
+        self.stats.hits.add(1);
+        if !self.no_touch {
+            touch_access(cell, self.env, self.now, self.lfu, self.rng);
+        }
+        Some(cell)
+    }
+
+    /// As `get`, and refuses a value of another type.
+    pub fn get_type(&mut self, key: &[u8], ty: Type) -> Result<Option<&Cell>, CommandError> {
+        match self.get(key) {
+            Some(cell) if cell.ty() != ty => Err(CommandError::WRONG_TYPE),
+            other => Ok(other),
+        }
+    }
+
+    /// The key's cell, without side effects; expired keys count as absent. Many can be held at once.
+    pub fn peek(&self, key: &[u8]) -> Option<&Cell> {
+        let hash = self.env.keyspace.hash(key);
+        let cell = self.locked.db(self.db, hash)?.get(hash, key)?;
+        if cell.expire_ms().is_some_and(|at| at <= self.now) { None } else { Some(cell) }
+    }
+
+    pub fn exists(&self, key: &[u8]) -> bool {
+        self.peek(key).is_some()
+    }
+
+    /// The key's cell for writing. Whoever changes it calls `signal` (or `changed`) afterwards.
+    pub fn get_mut(&mut self, key: &[u8]) -> Option<CellMut<'_>> {
+        let hash = self.hash(key);
+        self.expire_if_due(hash, key);
+        let (env, now, lfu, no_touch) = (self.env, self.now, self.lfu, self.no_touch);
+        let cell = self.locked.db_mut(self.db, hash).get_mut(hash, key)?;
+        if !no_touch {
+            touch_access(&cell, env, now, lfu, self.rng);
+        }
+        Some(cell)
+    }
+
+    /// As `get_mut`, and refuses a value of another type.
+    pub fn get_mut_type(&mut self, key: &[u8], ty: Type) -> Result<Option<CellMut<'_>>, CommandError> {
+        match self.get_mut(key) {
+            Some(cell) if cell.ty() != ty => Err(CommandError::WRONG_TYPE),
+            other => Ok(other),
+        }
+    }
+
+    /// Adds a cell whose key is absent (the caller has just looked). Tells who waits for the key; owes the `new`
+    /// notification, not the command's own.
+    pub fn insert(&mut self, cell: Cell) {
+        let hash = self.env.keyspace.hash(cell.key());
+        init_access(&cell, self.now, self.lfu);
+        let db = self.locked.db_mut(self.db, hash);
+        if db.has_waiters(cell.key()) {
+            self.effects.ready.push((self.db, cell.key().into()));
+        }
+        if self.notify_flags & notify::NEW != 0 {
+            self.effects.events.push(Event {
+                class: notify::NEW,
+                name: "new",
+                key: cell.key().into(),
+                db: self.db,
+            });
+        }
+        db.insert(hash, cell);
+    }
+
+    /// Puts a cell in the place of whatever the key held, TTL included: the new cell's expiry is the key's.
+    pub fn put(&mut self, cell: Cell) {
+        let hash = self.env.keyspace.hash(cell.key());
+        if let Some(old) = self.locked.db_mut(self.db, hash).remove(hash, cell.key()) {
+            self.discard(old);
+        }
+        self.insert(cell);
+    }
+
+    /// Takes the key out. Breaks watches; the caller owes notification and `dirty`.
+    pub fn remove(&mut self, key: &[u8]) -> Option<Cell> {
+        let hash = self.hash(key);
+        self.expire_if_due(hash, key);
+        let db = self.locked.db_mut(self.db, hash);
+        let cell = db.remove(hash, key)?;
+        db.touch(key);
+        Some(cell)
+    }
+
+    /// Removes the key and frees its value, in the background if that takes long. `false` when it was absent.
+    /// Counts as a change and breaks watches; the caller owes the notification.
+    pub fn delete(&mut self, key: &[u8]) -> bool {
+        let Some(cell) = self.remove(key) else { return false };
+        self.discard(cell);
+        self.effects.dirty += 1;
+        true
+    }
+
+    /// `delete` with the `del` notification: for a collection that has become empty.
+    pub fn delete_emptied(&mut self, key: &[u8]) {
+        if let Some(cell) = self.remove(key) {
+            self.discard(cell);
+            self.notify(notify::GENERIC, "del", key);
+        }
+    }
+
+    /// Frees a value that was taken out.
+    pub fn discard(&self, cell: Cell) {
+        if cell.free_effort() > FREE_EFFORT_MAX {
+            self.env.reclaimer.send(Box::new(cell), 1);
+        }
+    }
+
+    /// The key's TTL is now this (Unix ms), or none. `false` when the key is absent. Owes `signal`.
+    pub fn set_expire_ms(&mut self, key: &[u8], at: Option<u64>) -> bool {
+        let hash = self.hash(key);
+        match self.locked.db_mut(self.db, hash).get_mut(hash, key) {
+            Some(mut cell) => {
+                cell.set_expire_ms(at);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// The key was changed: counts it, breaks watches, notifies, all in one.
+    pub fn signal(&mut self, class: u32, name: &'static str, key: &[u8]) {
+        self.changed(key);
+        self.notify(class, name, key);
+    }
+
+    /// The key was changed: counts it and breaks watches.
+    pub fn changed(&mut self, key: &[u8]) {
+        self.effects.dirty += 1;
+        let hash = self.hash(key);
+        if let Some(db) = self.locked.db(self.db, hash) {
+            db.touch(key);
+        }
+    }
+
+    /// Adds to the count of changes without touching a key.
+    pub fn add_dirty(&mut self, n: u64) {
+        self.effects.dirty += n;
+    }
+
+    /// Owes a keyspace notification, if anyone wants its class.
+    pub fn notify(&mut self, class: u32, name: &'static str, key: &[u8]) {
+        if self.notify_flags & class != 0 {
+            self.effects.events.push(Event { class, name, key: key.into(), db: self.db });
+        }
+    }
+
+    /// The key was extended: serves who waits for it. Creation does this by itself.
+    pub fn ready(&mut self, key: &[u8]) {
+        let hash = self.hash(key);
+        if self.locked.db(self.db, hash).is_some_and(|db| db.has_waiters(key)) {
+            self.effects.ready.push((self.db, key.into()));
+        }
+    }
+
+    /// States the command's effect for the journal in its own words (SPOP as SREM, a relative TTL as PXAT). May be
+    /// called several times; the closure runs only while someone reads the journal.
+    pub fn effect(&mut self, words: impl FnOnce() -> OwnedArgs) {
+        if self.env.journal_on.load(Ordering::Relaxed) {
+            self.effects.journal.push(words());
+        }
+        self.effects.journal_replaced = true;
+    }
+
+    /// Runs `f` in another database.
+    pub fn in_db<R>(&mut self, db: usize, f: impl FnOnce(&mut Self) -> R) -> R {
+        let own = std::mem::replace(&mut self.db, db);
+        let result = f(self);
+        self.db = own;
+        result
+    }
+
+    /// Visits the selected database's part in one shard, locking it for the visit if it is not held. For commands
+    /// with `Locks::Walk`. Fails with `SlowLane` when a worker finds the shard held for long.
+    pub fn walk<R>(&mut self, shard: u32, f: impl FnOnce(&Db) -> R) -> Result<R, CommandError> {
+        let held = self.locked.shard_ids().any(|s| s == shard);
+        if held {
+            let f = self.locked.part_of(self.db, shard).map(f);
+            return f.ok_or(CommandError::SYNTAX);
+        }
+        let locked = if self.lane == Lane::Worker {
+            self.env.keyspace.try_lock_shard(shard).ok_or(CommandError::SlowLane)?
+        } else {
+            self.env.keyspace.lock_shard(shard)
+        };
+        match locked.part_of(self.db, shard) {
+            Some(db) => Ok(f(db)),
+            None => Err(CommandError::SYNTAX),
+        }
+    }
+
+    /// The database's parts in every shard held; for commands with `Locks::All`.
+    pub fn parts(&self) -> impl Iterator<Item = &Db> {
+        self.locked.parts(self.db)
+    }
+
+    /// The bare locked shards, for what needs more than the selected database.
+    pub fn locked(&mut self) -> &mut Locked<'a> {
+        &mut self.locked
+    }
+
+    /// Breaks the watches and serves the waiters that a change of a whole database concerns: FLUSHDB, SWAPDB.
+    pub fn database_changed(&mut self, db: usize, now_present: bool) {
+        for part in self.locked.parts(db) {
+            for (_, watches) in part.watched_keys() {
+                watches.iter().for_each(|w| w.break_it());
+            }
+            if now_present {
+                let keys = part.awaited_keys();
+                self.effects.ready.extend(keys.into_iter().map(|k| (db, k)));
+            }
+        }
+    }
+}
+
+/// Notes an access: LRU seconds, or LFU minutes and logarithmic counter.
+fn touch_access(cell: &Cell, env: &Env, now: u64, lfu: bool, rng: &mut Rng) {
+    if lfu {
+        let counter = lfu_decayed(cell, env, now);
+        cell.set_access(lfu_minutes(now) << 8 | lfu_increment(counter, env, rng));
+    } else {
+        let clock = lru_clock(now);
+        if cell.access() != clock {
+            cell.set_access(clock);
+        }
+    }
+}
+
+/// Counter that a new key starts with, so that it is not evicted at once.
+const LFU_INIT: u32 = 5;
+
+fn init_access(cell: &Cell, now: u64, lfu: bool) {
+    cell.set_access(if lfu { lfu_minutes(now) << 8 | LFU_INIT } else { lru_clock(now) });
+}
+
+/// Seconds, 24 bits.
+pub fn lru_clock(now_ms: u64) -> u32 {
+    (now_ms / 1000) as u32 & 0xff_ffff
+}
+
+fn lfu_minutes(now_ms: u64) -> u32 {
+    (now_ms / 60_000) as u32 & 0xffff
+}
+
+/// The counter as it stands now: it loses one every `lfu-decay-time` minutes.
+pub fn lfu_decayed(cell: &Cell, env: &Env, now_ms: u64) -> u32 {
+    let (then, counter) = (cell.access() >> 8, cell.access() & 0xff);
+    let decay = env.limits.lfu_decay_time.load(Ordering::Relaxed) as u32;
+    if decay == 0 {
+        return counter;
+    }
+    let minutes = lfu_minutes(now_ms).wrapping_sub(then) & 0xffff;
+    counter.saturating_sub(minutes / decay)
+}
+
+fn lfu_increment(counter: u32, env: &Env, rng: &mut Rng) -> u32 {
+    if counter >= 255 {
+        return 255;
+    }
+    let factor = env.limits.lfu_log_factor.load(Ordering::Relaxed) as f64;
+    let above = f64::from(counter.saturating_sub(LFU_INIT));
+    if rng.f64() < 1.0 / (above * factor + 1.0) { counter + 1 } else { counter }
+}

@@ -1,0 +1,230 @@
+//! One database's part in one shard.
+use std::collections::{HashMap, VecDeque};
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::expiry::ExpiryHeap;
+use super::waiter::Waiter;
+use crate::value::cell::{Cell, CellAddress};
+use crate::value::table::Table;
+
+/// A client's watch over its WATCHed keys: set when one of them is changed.
+#[derive(Default, Debug)]
+pub struct Watch(AtomicBool);
+
+impl Watch {
+    pub fn broken(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub fn break_it(&self) {
+        self.0.store(true, Ordering::Release);
+    }
+}
+
+/// The keys of one database that fall into one shard.
+pub struct Db {
+    table: Table<Cell>,
+    expiry: ExpiryHeap,
+    seed: u64,
+    bits: u32,
+    /// Keys with watches; boxed because nearly every shard has none.
+    watches: Option<Box<HashMap<Box<[u8]>, Vec<Arc<Watch>>>>>,
+    waiters: Option<Box<HashMap<Box<[u8]>, VecDeque<Arc<Waiter>>>>>,
+}
+
+impl Db {
+    pub(super) fn new(seed: u64, bits: u32) -> Self {
+        Self {
+            table: Table::with_prefix_bits(seed, bits),
+            expiry: ExpiryHeap::default(),
+            seed,
+            bits,
+            watches: None,
+            waiters: None,
+        }
+    }
+
+    pub fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.table.is_empty()
+    }
+
+    /// Keys with a TTL.
+    pub fn volatile_len(&self) -> usize {
+        self.expiry.len()
+    }
+
+    pub fn table(&self) -> &Table<Cell> {
+        &self.table
+    }
+
+    pub fn get(&self, hash: u64, key: &[u8]) -> Option<&Cell> {
+        self.table.get_hashed(hash, key)
+    }
+
+    pub fn get_mut(&mut self, hash: u64, key: &[u8]) -> Option<CellMut<'_>> {
+        let cell = self.table.get_mut_hashed(hash, key)?;
+        Some(CellMut { before: (cell.address(), cell.expiry()), cell, expiry: &mut self.expiry })
+    }
+
+    /// Adds a cell whose key is absent.
+    pub fn insert(&mut self, hash: u64, cell: Cell) {
+        let address = cell.expiry().map(|_| cell.address());
+        self.table.insert_new_hashed(hash, cell);
+        if let Some(address) = address {
+            self.expiry.push(address);
+        }
+    }
+
+    pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Cell> {
+        let mut cell = self.table.remove_hashed(hash, key)?;
+        if let Some((_, slot)) = cell.expiry() {
+            self.expiry.remove(slot as usize);
+            // Whatever becomes of the cell, its slot no longer means anything.
+            cell.set_expire_slot(0);
+        }
+        Some(cell)
+    }
+
+    /// The key that expires first, and when (Unix ms).
+    pub fn soonest(&self) -> Option<(u64, &[u8])> {
+        self.expiry.first()
+    }
+
+    /// The `i`th key with a TTL, in no particular order.
+    pub fn volatile_key(&self, i: usize) -> Option<&[u8]> {
+        self.expiry.key_at(i)
+    }
+
+    /// Empties the database; the caller drops the table where it likes. Watches and waiters stay.
+    pub fn take_all(&mut self) -> Table<Cell> {
+        self.expiry = ExpiryHeap::default();
+        std::mem::replace(&mut self.table, Table::with_prefix_bits(self.seed, self.bits))
+    }
+
+    /// Exchanges the contents with `other` (SWAPDB); watches and waiters stay with the index.
+    pub fn swap_contents(&mut self, other: &mut Db) {
+        std::mem::swap(&mut self.table, &mut other.table);
+        std::mem::swap(&mut self.expiry, &mut other.expiry);
+    }
+
+    /// Table and index bytes, without the cells.
+    pub fn overhead_bytes(&self) -> usize {
+        self.table.mem_bytes() + self.expiry.mem_bytes()
+    }
+
+    pub fn watch(&mut self, key: &[u8], watch: &Arc<Watch>) {
+        self.watches.get_or_insert_default().entry(key.into()).or_default().push(watch.clone());
+    }
+
+    pub fn unwatch(&mut self, key: &[u8], watch: &Arc<Watch>) {
+        let Some(all) = &mut self.watches else { return };
+        if let Some(list) = all.get_mut(key) {
+            list.retain(|w| !Arc::ptr_eq(w, watch));
+            if list.is_empty() {
+                all.remove(key);
+            }
+        }
+        if all.is_empty() {
+            self.watches = None;
+        }
+    }
+
+    /// Breaks the watches on a changed key.
+    pub fn touch(&self, key: &[u8]) {
+        if let Some(all) = &self.watches
+            && let Some(list) = all.get(key)
+        {
+            list.iter().for_each(|w| w.break_it());
+        }
+    }
+
+    pub fn watched_keys(&self) -> impl Iterator<Item = (&[u8], &[Arc<Watch>])> {
+        self.watches.iter().flat_map(|m| m.iter()).map(|(k, w)| (&**k, w.as_slice()))
+    }
+
+    pub fn add_waiter(&mut self, key: &[u8], waiter: &Arc<Waiter>) {
+        let queue = self.waiters.get_or_insert_default().entry(key.into()).or_default();
+        if !queue.iter().any(|w| Arc::ptr_eq(w, waiter)) {
+            queue.push_back(waiter.clone());
+        }
+    }
+
+    pub fn remove_waiter(&mut self, key: &[u8], waiter: &Arc<Waiter>) {
+        let Some(all) = &mut self.waiters else { return };
+        if let Some(queue) = all.get_mut(key) {
+            queue.retain(|w| !Arc::ptr_eq(w, waiter));
+            if queue.is_empty() {
+                all.remove(key);
+            }
+        }
+        if all.is_empty() {
+            self.waiters = None;
+        }
+    }
+
+    pub fn has_waiters(&self, key: &[u8]) -> bool {
+        self.waiters.as_ref().is_some_and(|m| m.contains_key(key))
+    }
+
+    /// The waiters of a key, oldest first.
+    pub fn waiters(&self, key: &[u8]) -> Vec<Arc<Waiter>> {
+        self.waiters.as_ref().and_then(|m| m.get(key)).map(|q| q.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    /// All keys that someone waits for.
+    pub fn awaited_keys(&self) -> Vec<Box<[u8]>> {
+        self.waiters.as_ref().map(|m| m.keys().cloned().collect()).unwrap_or_default()
+    }
+}
+
+/// A cell borrowed for writing. Whatever is done to the cell, the expiry heap is put right when this is dropped.
+pub struct CellMut<'a> {
+    cell: &'a mut Cell,
+    expiry: &'a mut ExpiryHeap,
+    before: (CellAddress, Option<(u64, u32)>),
+}
+
+impl CellMut<'_> {
+    /// Sets or clears the TTL, Unix milliseconds.
+    pub fn set_expire_ms(&mut self, at: Option<u64>) {
+        let slot = self.cell.expiry().map_or(0, |(_, slot)| slot);
+        self.cell.set_expiry(at.map(|ms| (ms, slot)));
+    }
+}
+
+impl Deref for CellMut<'_> {
+    type Target = Cell;
+
+    fn deref(&self) -> &Cell {
+        self.cell
+    }
+}
+
+impl DerefMut for CellMut<'_> {
+    fn deref_mut(&mut self) -> &mut Cell {
+        self.cell
+    }
+}
+
+impl Drop for CellMut<'_> {
+    fn drop(&mut self) {
+        let (address, expiry) = self.before;
+        match (expiry, self.cell.expiry()) {
+            (None, None) => {}
+            (Some((ms, slot)), Some((now, _))) => {
+                if ms != now || self.cell.address() != address {
+                    self.cell.set_expire_slot(slot);
+                    self.expiry.moved(slot as usize, self.cell.address());
+                }
+            }
+            (Some((_, slot)), None) => self.expiry.remove(slot as usize),
+            (None, Some(_)) => self.expiry.push(self.cell.address()),
+        }
+    }
+}

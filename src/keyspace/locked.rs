@@ -1,0 +1,191 @@
+//! `Locked`: shards held by one command, and the only way to the stored data.
+//!
+//! Hot path: no allocation for up to four shards, no logging.
+use std::time::Duration;
+
+use parking_lot::MutexGuard;
+use smallvec::SmallVec;
+
+use super::{Db, Keyspace, Shard};
+
+/// The shards that a command needs, ascending and without repeats.
+#[derive(Clone, Default, Debug)]
+pub enum ShardSet {
+    #[default]
+    None,
+    Some(SmallVec<[u32; 4]>),
+    All,
+}
+
+impl ShardSet {
+    pub fn add(&mut self, shard: u32) {
+        match self {
+            ShardSet::None => *self = ShardSet::Some(SmallVec::from_slice(&[shard])),
+            ShardSet::Some(v) => v.push(shard),
+            ShardSet::All => {}
+        }
+    }
+
+    pub fn add_all(&mut self, other: &ShardSet) {
+        match other {
+            ShardSet::None => {}
+            ShardSet::Some(v) => v.iter().for_each(|&s| self.add(s)),
+            ShardSet::All => *self = ShardSet::All,
+        }
+    }
+
+    /// Sorts and drops repeats; to be called once all are added.
+    pub fn seal(&mut self) {
+        if let ShardSet::Some(v) = self
+            && v.len() > 1
+        {
+            v.sort_unstable();
+            v.dedup();
+        }
+    }
+}
+
+/// How long a worker waits for a shard that is held: a few times what a short command holds one.
+const WORKER_WAIT: Duration = Duration::from_micros(50);
+
+/// Shards held by one command.
+pub struct Locked<'k> {
+    ks: &'k Keyspace,
+    guards: SmallVec<[MutexGuard<'k, Shard>; 4]>,
+}
+
+impl Keyspace {
+    /// Locks the shards, waiting as long as it takes: for threads that own their time.
+    pub fn lock(&self, set: &ShardSet) -> Locked<'_> {
+        let guards = match set {
+            ShardSet::None => SmallVec::new(),
+            ShardSet::Some(v) => v.iter().map(|&s| self.slots[s as usize].shard.lock()).collect(),
+            ShardSet::All => self.slots.iter().map(|s| s.shard.lock()).collect(),
+        };
+        Locked { ks: self, guards }
+    }
+
+    /// Locks the shards, or nothing when one is held for long: for workers, which must go on serving others.
+    pub fn try_lock(&self, set: &ShardSet) -> Option<Locked<'_>> {
+        let mut guards = SmallVec::new();
+        let mut take = |s: usize| {
+            let m = &self.slots[s].shard;
+            let guard = m.try_lock().or_else(|| m.try_lock_for(WORKER_WAIT));
+            guard.map(|g| guards.push(g)).is_some()
+        };
+        let got = match set {
+            ShardSet::None => true,
+            ShardSet::Some(v) => v.iter().all(|&s| take(s as usize)),
+            ShardSet::All => (0..self.slots.len()).all(&mut take),
+        };
+        got.then_some(Locked { ks: self, guards })
+    }
+
+    /// Locks one shard by number: for walkers that visit the keyspace a shard at a time.
+    pub fn lock_shard(&self, shard: u32) -> Locked<'_> {
+        let mut guards = SmallVec::new();
+        guards.push(self.slots[shard as usize].shard.lock());
+        Locked { ks: self, guards }
+    }
+
+    /// As `lock_shard`, but gives up at once.
+    pub fn try_lock_shard(&self, shard: u32) -> Option<Locked<'_>> {
+        let mut guards = SmallVec::new();
+        guards.push(self.slots[shard as usize].shard.try_lock()?);
+        Some(Locked { ks: self, guards })
+    }
+}
+
+impl<'k> Locked<'k> {
+    pub fn keyspace(&self) -> &'k Keyspace {
+        self.ks
+    }
+
+    fn position(&self, shard: u32) -> Option<usize> {
+        if self.guards.len() == self.ks.slots.len() {
+            return Some(shard as usize);
+        }
+        if self.guards.first().is_some_and(|g| g.id == shard) {
+            return Some(0);
+        }
+        self.guards.binary_search_by_key(&shard, |g| g.id).ok()
+    }
+
+    pub fn holds(&self, hash: u64) -> bool {
+        self.position(self.ks.shard_of(hash)).is_some()
+    }
+
+    /// Takes one more shard if it is free. Does not wait, so no order can be violated.
+    pub fn try_extend(&mut self, hash: u64) -> bool {
+        let shard = self.ks.shard_of(hash);
+        if self.position(shard).is_some() {
+            return true;
+        }
+        let Some(guard) = self.ks.slots[shard as usize].shard.try_lock() else { return false };
+        let at = self.guards.partition_point(|g| g.id < shard);
+        self.guards.insert(at, guard);
+        true
+    }
+
+    /// Gives all shards back before the command's end: it goes on with pinned values.
+    pub fn release(&mut self) {
+        self.guards.clear();
+    }
+
+    fn shard(&self, hash: u64) -> &Shard {
+        let at = self.position(self.ks.shard_of(hash));
+        &self.guards[at.expect("a command's keys are locked before it runs")]
+    }
+
+    /// The part of a database that holds this hash; `None` while that part was never written.
+    pub fn db(&self, db: usize, hash: u64) -> Option<&Db> {
+        self.shard(hash).db(db)
+    }
+
+    pub fn db_mut(&mut self, db: usize, hash: u64) -> &mut Db {
+        let at = self.position(self.ks.shard_of(hash)).expect("a command's keys are locked before it runs");
+        self.guards[at].db_mut(db, self.ks.seed, self.ks.bits)
+    }
+
+    /// The database's parts in all shards held.
+    pub fn parts(&self, db: usize) -> impl Iterator<Item = &Db> {
+        self.guards.iter().filter_map(move |g| g.db(db))
+    }
+
+    pub fn parts_mut(&mut self, db: usize) -> impl Iterator<Item = &mut Db> {
+        let (seed, bits) = (self.ks.seed, self.ks.bits);
+        self.guards.iter_mut().map(move |g| g.db_mut(db, seed, bits))
+    }
+
+    /// Shards held, as numbers.
+    pub fn shard_ids(&self) -> impl Iterator<Item = u32> + '_ {
+        self.guards.iter().map(|g| g.id)
+    }
+
+    pub fn part_of(&self, db: usize, shard: u32) -> Option<&Db> {
+        self.guards[self.position(shard).expect("the shard is held")].db(db)
+    }
+
+    pub fn part_of_mut(&mut self, db: usize, shard: u32) -> &mut Db {
+        let at = self.position(shard).expect("the shard is held");
+        self.guards[at].db_mut(db, self.ks.seed, self.ks.bits)
+    }
+
+    /// Exchanges two databases; all shards must be held.
+    pub fn swap_dbs(&mut self, a: usize, b: usize) {
+        if a == b {
+            return;
+        }
+        let (a, b) = (a.min(b), a.max(b));
+        for g in &mut self.guards {
+            g.db_mut(b, self.ks.seed, self.ks.bits);
+            let shard = &mut **g;
+            if a == 0 {
+                shard.first.swap_contents(&mut shard.rest[b - 1]);
+            } else {
+                let (left, right) = shard.rest.split_at_mut(b - 1);
+                left[a - 1].swap_contents(&mut right[0]);
+            }
+        }
+    }
+}

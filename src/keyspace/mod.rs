@@ -1,0 +1,96 @@
+//! Level 2: databases, shards, expiry, watches, waiters, locking. Only this folder exposes stored data.
+//! Must not know commands or I/O.
+//!
+//! The keyspace is 2^k shards, each behind its own mutex on its own cache line. One seeded hash of the key gives the
+//! shard (its top k bits) and the place in the shard's tables (the rest). A shard holds, for every database, the
+//! table, the expiry heap, the watches and the waiters of its keys, so one lock covers all that a command on a key must
+//! touch.
+//!
+//! **Lock order.** Shards are locked in ascending order of their number, everyone, always. A thread that must not
+//! block (a worker) uses `try_lock_keys`, which waits a bounded time and then gives everything back. No other lock of
+//! the server is held while waiting for a shard.
+mod db;
+mod expiry;
+mod locked;
+mod waiter;
+
+pub use db::{CellMut, Db, Watch};
+pub use locked::{Locked, ShardSet};
+pub use waiter::{Waiter, WaiterState};
+
+use parking_lot::Mutex;
+
+use crate::value::table;
+
+/// One cache line (two, for the adjacent-line prefetcher) a shard, so that neighbours' locks do not share one.
+#[repr(align(128))]
+struct Slot {
+    shard: Mutex<Shard>,
+}
+
+/// The databases' parts that fall into one shard.
+pub struct Shard {
+    /// Database 0 in place, as nearly everyone uses only that one.
+    first: Db,
+    rest: Vec<Db>,
+    id: u32,
+}
+
+impl Shard {
+    fn db(&self, db: usize) -> Option<&Db> {
+        if db == 0 { Some(&self.first) } else { self.rest.get(db - 1) }
+    }
+
+    fn db_mut(&mut self, db: usize, seed: u64, bits: u32) -> &mut Db {
+        if db == 0 {
+            return &mut self.first;
+        }
+        while self.rest.len() < db {
+            self.rest.push(Db::new(seed, bits));
+        }
+        &mut self.rest[db - 1]
+    }
+}
+
+/// All databases of one server.
+pub struct Keyspace {
+    slots: Box<[Slot]>,
+    bits: u32,
+    seed: u64,
+    databases: usize,
+}
+
+impl Keyspace {
+    /// `shards` is rounded up to a power of two; `seed` keys the hash.
+    pub fn new(shards: usize, databases: usize, seed: u64) -> Self {
+        let bits = shards.max(1).next_power_of_two().trailing_zeros();
+        let slots = (0..1u32 << bits)
+            .map(|id| Slot { shard: Mutex::new(Shard { first: Db::new(seed, bits), rest: Vec::new(), id }) })
+            .collect();
+        Self { slots, bits, seed, databases }
+    }
+
+    pub fn databases(&self) -> usize {
+        self.databases
+    }
+
+    pub fn shards(&self) -> usize {
+        self.slots.len()
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        table::hash(self.seed, key)
+    }
+
+    pub fn shard_of(&self, hash: u64) -> u32 {
+        if self.bits == 0 { 0 } else { (hash >> (64 - self.bits)) as u32 }
+    }
+
+    pub(super) fn bits(&self) -> u32 {
+        self.bits
+    }
+}
