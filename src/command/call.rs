@@ -6,12 +6,13 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use crate::base::rng::Rng;
+use crate::command::client::flag;
 use crate::command::context::Block;
 use crate::command::env::Env;
 use crate::command::stats::{WorkerStats, latency_bucket};
 use crate::command::{Command, CommandError, Context, Lane, Outcome, Session, View};
 use crate::keyspace::{Locked, Waiter, WaiterState};
-use crate::resp::args::Args;
+use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
 
 /// How a command ended.
@@ -20,7 +21,7 @@ pub enum Ran {
     /// The reply is written.
     Done { failed: bool, nanos: u64 },
     /// It waits for keys; nothing is written.
-    Blocked(Block),
+    Blocked(Arc<Waiter>),
     /// Nothing was done: to be run again in the slow lane.
     SlowLane,
 }
@@ -32,9 +33,8 @@ pub struct Runner<'a> {
     pub lane: Lane,
 }
 
-/// Runs one command with its keys locked, to the end of its effects. `before_unlock` sees the view while the locks
-/// are still held (waiters are registered there).
-#[expect(clippy::too_many_arguments, reason = "the one place where everything meets")]
+/// Runs one command with its keys locked, to the end of its effects. A command that blocks is registered with its
+/// keys before the locks go, so that no element can slip past it.
 pub fn run<'a>(
     env: &'a Env,
     runner: Runner<'a>,
@@ -43,7 +43,6 @@ pub fn run<'a>(
     reply: &'a mut Reply,
     command: &'a Command,
     args: Args<'_>,
-    register: &mut dyn FnMut(&mut View<'_>, &Block),
 ) -> Ran {
     let now = env.clock.now_ms();
     let start = env.clock.ticks();
@@ -65,13 +64,60 @@ pub fn run<'a>(
         }
     };
     if let Some(block) = ctx.block.take() {
-        register(&mut ctx.keys, &block);
-        return Ran::Blocked(block);
+        return Ran::Blocked(register(&mut ctx, block, args));
     }
     finish(&mut ctx);
     let nanos = env.clock.ticks().saturating_sub(start);
     count(runner.stats, command, nanos, failed);
+    env.observe(ctx.session, command, args, nanos);
     Ran::Done { failed, nanos }
+}
+
+/// Queues the client for the keys that its command waits for.
+fn register(ctx: &mut Context<'_>, block: Block, args: Args<'_>) -> Arc<Waiter> {
+    let client = ctx.session.client.clone();
+    let wake = {
+        let client = client.clone();
+        Box::new(move || client.wake())
+    };
+    let waiter = Arc::new(Waiter::new(
+        client.id,
+        ctx.keys.db,
+        ctx.command.id,
+        OwnedArgs::from_args(args),
+        ctx.session.resp3,
+        block.wants,
+        block.keys,
+        block.deadline_ms,
+        block.on_timeout,
+        wake,
+    ));
+    for key in &waiter.keys {
+        let hash = ctx.env.keyspace.hash(key);
+        ctx.keys.locked.db_mut(waiter.db, hash).add_waiter(key, &waiter);
+    }
+    ctx.env.gauges.blocked.fetch_add(1, Ordering::Relaxed);
+    client.set_flag(flag::BLOCKED, true);
+    *client.waiter.lock() = Some(waiter.clone());
+    waiter
+}
+
+/// Ends a wait whose right was claimed: the reply goes to its client.
+pub fn end_wait(env: &Env, waiter: &Waiter, reply: Reply) {
+    env.gauges.blocked.fetch_sub(1, Ordering::Relaxed);
+    if let Some(client) = env.clients.get(waiter.client) {
+        client.set_flag(flag::BLOCKED, false);
+        *client.waiter.lock() = None;
+    }
+    waiter.finish(reply);
+}
+
+/// Takes a waiter that is over out of its keys' queues.
+pub fn forget_waiter(env: &Env, waiter: &Arc<Waiter>) {
+    for key in &waiter.keys {
+        let hash = env.keyspace.hash(key);
+        env.keyspace.lock_shard(env.keyspace.shard_of(hash)).db_mut(waiter.db, hash).remove_waiter(key, waiter);
+    }
 }
 
 /// Pays what was owed and serves who was waiting for it, until nothing is left.
@@ -102,6 +148,7 @@ pub(super) fn invoke(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     };
     let nanos = ctx.env.clock.ticks().saturating_sub(start);
     count(ctx.keys.stats, ctx.command, nanos, failed);
+    ctx.env.observe(ctx.session, ctx.command, args, nanos);
     result
 }
 
@@ -203,5 +250,5 @@ fn serve_one(ctx: &mut Context<'_>, waiter: &Arc<Waiter>) {
         }
     }
     count(ctx.keys.stats, command, env.clock.ticks().saturating_sub(start), failed);
-    waiter.finish(answer);
+    end_wait(env, waiter, answer);
 }

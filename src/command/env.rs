@@ -15,7 +15,9 @@ use crate::command::client::Clients;
 use crate::command::notify::Notifier;
 use crate::command::stats::Stats;
 use crate::command::table::CommandTable;
+use crate::command::{Command, Session};
 use crate::keyspace::Keyspace;
+use crate::resp::args::Args;
 
 /// Services of upper layers (pub/sub, configuration, ...), found by type. Not for hot paths.
 #[derive(Default)]
@@ -51,6 +53,11 @@ pub struct Gauges {
     pub ever_written: AtomicBool,
 }
 
+/// Is told of commands that MONITOR, the slow log or the latency monitor want; the server implements it.
+pub trait Observer: Send + Sync {
+    fn ran(&self, env: &Env, session: &Session, command: &Command, args: Args<'_>, nanos: u64);
+}
+
 /// One server's core, below the network.
 pub struct Env {
     pub clock: Clock,
@@ -68,6 +75,7 @@ pub struct Env {
     /// Fast check of `pause`: set while one may be in force.
     pub paused: AtomicBool,
     pub notifier: OnceLock<Arc<dyn Notifier>>,
+    pub observer: OnceLock<Arc<dyn Observer>>,
     /// Whether expired keys are removed by the background cycle (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: AtomicBool,
     /// Whether anyone reads the journal: handlers then state their effects.
@@ -76,7 +84,6 @@ pub struct Env {
 }
 
 impl Env {
-    #[expect(clippy::too_many_arguments, reason = "assembled in one place, the engine")]
     pub fn new(
         clock: Clock,
         limits: Arc<Limits>,
@@ -101,6 +108,7 @@ impl Env {
             pause: Mutex::default(),
             paused: AtomicBool::new(false),
             notifier: OnceLock::new(),
+            observer: OnceLock::new(),
             active_expire: AtomicBool::new(true),
             journal_on: AtomicBool::new(false),
             rng: Mutex::new(rng),
@@ -114,6 +122,20 @@ impl Env {
     /// A generator of its own for a worker or a long computation.
     pub fn fork_rng(&self) -> Rng {
         self.rng.lock().fork()
+    }
+
+    /// Tells the observer of a command that took long enough, or of any while someone monitors.
+    #[inline]
+    pub(super) fn observe(&self, session: &Session, command: &Command, args: Args<'_>, nanos: u64) {
+        let micros = (nanos / 1000) as i64;
+        let slow = self.limits.slowlog_log_slower_than.load(Ordering::Relaxed);
+        let latency_ms = self.limits.latency_monitor_threshold.load(Ordering::Relaxed) as i64;
+        let wanted = (slow >= 0 && micros >= slow)
+            || (latency_ms > 0 && micros >= latency_ms * 1000)
+            || self.clients.monitors().load(Ordering::Relaxed) > 0;
+        if wanted && let Some(observer) = self.observer.get() {
+            observer.ran(self, session, command, args, nanos);
+        }
     }
 
     /// Until when (Unix ms) commands of this kind are held back, if they are.
