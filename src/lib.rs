@@ -1,4 +1,9 @@
 //! Tidewater: a Redis-protocol in-memory server.
 pub mod base;
+pub mod command;
+pub mod keyspace;
+pub mod net;
 pub mod resp;
+pub mod server;
+pub mod txn;
 pub mod value;

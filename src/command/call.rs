@@ -131,6 +131,25 @@ fn finish(ctx: &mut Context<'_>) {
     }
 }
 
+/// Removes up to `max` expired keys of one shard; tells how many. For the cron.
+pub fn expire_due(env: &Env, runner: Runner<'_>, shard: u32, max: usize) -> usize {
+    let now = env.clock.now_ms();
+    let Some(locked) = env.keyspace.try_lock_shard(shard) else { return 0 };
+    let mut view = View::new(locked, env, runner.stats, runner.rng, runner.lane, 0, now);
+    let mut n = 0;
+    for db in 0..env.keyspace.databases() {
+        view.db = db;
+        while n < max {
+            let due = view.locked.part_of(db, shard).and_then(|d| d.soonest()).filter(|(at, _)| *at <= now);
+            let Some(key) = due.map(|(_, key)| key.to_vec()) else { break };
+            view.expire(&key);
+            n += 1;
+        }
+    }
+    settle(&mut view);
+    n
+}
+
 /// A served waiter can make further keys ready (BLMOVE to a list that someone waits for); a cycle of them ends here
 /// at the latest, with every waiter either served or still in place.
 const WAITER_ROUNDS_MAX: usize = 10_000;

@@ -58,6 +58,9 @@ pub trait Observer: Send + Sync {
     fn ran(&self, env: &Env, session: &Session, command: &Command, args: Args<'_>, nanos: u64);
 }
 
+/// Called when a session ends, with no shard held.
+pub type SessionEnd = Box<dyn Fn(&Env, &mut Session) + Send + Sync>;
+
 /// One server's core, below the network.
 pub struct Env {
     pub clock: Clock,
@@ -76,6 +79,7 @@ pub struct Env {
     pub paused: AtomicBool,
     pub notifier: OnceLock<Arc<dyn Notifier>>,
     pub observer: OnceLock<Arc<dyn Observer>>,
+    pub session_end: OnceLock<Vec<SessionEnd>>,
     /// Whether expired keys are removed by the background cycle (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: AtomicBool,
     /// Whether anyone reads the journal: handlers then state their effects.
@@ -109,6 +113,7 @@ impl Env {
             paused: AtomicBool::new(false),
             notifier: OnceLock::new(),
             observer: OnceLock::new(),
+            session_end: OnceLock::new(),
             active_expire: AtomicBool::new(true),
             journal_on: AtomicBool::new(false),
             rng: Mutex::new(rng),

@@ -15,7 +15,7 @@ mod view;
 
 pub mod string;
 
-pub use call::{Ran, Runner, end_wait, forget_waiter, run};
+pub use call::{Ran, Runner, end_wait, expire_due, forget_waiter, run};
 pub use context::{Block, Context, Lane, SLOW_LANE_COST};
 pub use env::Env;
 pub use error::CommandError;

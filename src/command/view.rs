@@ -69,9 +69,9 @@ impl<'a> View<'a> {
             db,
             now,
             no_touch: false,
-            notify_flags: env.limits.notify_flags.load(Ordering::Relaxed),
+            notify_flags: env.limits.notify_flags.get(),
             lfu: matches!(
-                env.limits.maxmemory_policy(),
+                env.limits.policy(),
                 MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu
             ),
             last: (std::ptr::null(), 0, 0),

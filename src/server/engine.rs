@@ -1,0 +1,354 @@
+//! `Engine`: the one way in for every command. Admission, locking, running, and what follows.
+//!
+//! Hot path: no allocation a command, no logging, no global lock.
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use crate::base::clock::Clock;
+use crate::base::limits::Limits;
+use crate::base::rng::Rng;
+use crate::command::client::flag;
+use crate::command::env::{Env, Services};
+use crate::command::row::Locks;
+use crate::command::session::{Queued, ReplyMode};
+use crate::command::stats::WorkerStats;
+use crate::command::table::CommandTable;
+use crate::command::{self, Command, CommandError, Flags, Lane, Ran, Runner, Session};
+use crate::keyspace::{Keyspace, ShardSet, Waiter};
+use crate::resp::args::{Args, OwnedArgs};
+use crate::resp::reply::Reply;
+use crate::server::slow::SlowLane;
+
+/// How a call ended.
+pub enum Called {
+    /// The reply is written.
+    Done,
+    /// The command waits; its reply will come through the waiter.
+    Blocked(Arc<Waiter>),
+    /// Nothing was done: call again on a slow-lane thread.
+    SlowLane,
+    /// Nothing was done: CLIENT PAUSE holds the command back until then (Unix ms), or until it is lifted.
+    Paused(u64),
+}
+
+/// What a thread that calls the engine has of its own.
+pub struct Worker {
+    pub stats: Arc<WorkerStats>,
+    pub rng: Rng,
+    pub lane: Lane,
+}
+
+/// How to build an engine.
+pub struct Setup {
+    pub clock: Clock,
+    pub limits: Arc<Limits>,
+    pub rng: Rng,
+    pub shards: usize,
+    pub databases: usize,
+    pub services: Services,
+    pub commands: Vec<Command>,
+    pub renames: Vec<(String, String)>,
+}
+
+/// One server, without its network.
+pub struct Engine {
+    env: Arc<Env>,
+    slow: SlowLane,
+}
+
+impl Engine {
+    pub fn new(mut setup: Setup) -> Arc<Self> {
+        let table = CommandTable::new(setup.commands, &setup.renames);
+        let keyspace = Keyspace::new(setup.shards, setup.databases, setup.rng.next_u64());
+        let env = Arc::new(Env::new(
+            setup.clock,
+            setup.limits,
+            keyspace,
+            table,
+            setup.services,
+            setup.rng,
+        ));
+        let slow = {
+            let env = env.clone();
+            SlowLane::new(Box::new(move || worker(&env, Lane::Slow)))
+        };
+        Arc::new(Engine { env, slow })
+    }
+
+    pub fn env(&self) -> &Arc<Env> {
+        &self.env
+    }
+
+    pub fn slow(&self) -> &SlowLane {
+        &self.slow
+    }
+
+    /// State for a thread that must not be held up.
+    pub fn worker(&self) -> Worker {
+        worker(&self.env, Lane::Worker)
+    }
+
+    /// State for a thread that owns its time.
+    pub fn slow_worker(&self) -> Worker {
+        worker(&self.env, Lane::Slow)
+    }
+
+    /// Runs one request. The reply is appended to `reply`.
+    pub fn call(&self, worker: &mut Worker, session: &mut Session, reply: &mut Reply, args: Args<'_>) -> Called {
+        let env = &*self.env;
+        if args.is_empty() {
+            return Called::Done;
+        }
+        let mark = reply.mark();
+        let called = match self.admit(session, args) {
+            Ok(Admitted::Run(command)) => self.run(worker, session, reply, command, args),
+            Ok(Admitted::Queued) => {
+                reply.simple("QUEUED");
+                Called::Done
+            }
+            Ok(Admitted::Paused(until)) => return Called::Paused(until),
+            Err(Refused { error, command }) => {
+                if let Some(multi) = &mut session.multi {
+                    multi.aborted = true;
+                }
+                if let Some(command) = command {
+                    worker.stats.commands[command].rejected.add(1);
+                }
+                worker.stats.error_replies.add(1);
+                env.stats.count_error(error.code());
+                reply.error(&error.to_string());
+                Called::Done
+            }
+        };
+        if matches!(called, Called::SlowLane) {
+            return called;
+        }
+        worker.stats.processed.add(1);
+        if session.reply_mode != ReplyMode::On {
+            self.suppress(session, reply, mark);
+        }
+        called
+    }
+
+    /// CLIENT REPLY OFF and SKIP.
+    fn suppress(&self, session: &mut Session, reply: &mut Reply, mark: usize) {
+        match session.reply_mode {
+            ReplyMode::On => {}
+            ReplyMode::Off => reply.truncate(mark),
+            // The command that asked for it; the next one's reply goes.
+            ReplyMode::SkipNext => {
+                reply.truncate(mark);
+                session.reply_mode = ReplyMode::Skip;
+            }
+            ReplyMode::Skip => {
+                reply.truncate(mark);
+                session.reply_mode = ReplyMode::On;
+            }
+        }
+    }
+
+    /// Whether the request may run, in the order in which Redis checks.
+    fn admit(&self, session: &mut Session, args: Args<'_>) -> Result<Admitted<'_>, Refused> {
+        let env = &*self.env;
+        let command = self.resolve(args)?;
+        let refuse = |error| Refused { error, command: Some(command.id) };
+        session.client.last_command.store(command.id, Ordering::Relaxed);
+        if !session.authenticated && !command.flags.has(Flags::NO_AUTH) {
+            return Err(refuse(CommandError::NO_AUTH));
+        }
+        if session.in_multi() && command.flags.has(Flags::NO_MULTI) {
+            return Err(refuse(CommandError::new("ERR Command not allowed inside a transaction")));
+        }
+        if env.limits.maxmemory.get() > 0 {
+            self.admit_memory(session, command).map_err(refuse)?;
+        }
+        if !session.resp3
+            && session.subscriptions() > 0
+            && !command.flags.has(Flags::IN_SUBSCRIBE)
+        {
+            return Err(refuse(CommandError::new(format!(
+                "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
+                 this context",
+                command.full_name
+            ))));
+        }
+        let now = env.paused.load(Ordering::Relaxed).then(|| env.clock.now_ms());
+        if let Some(now) = now {
+            let writes = command.flags.has(Flags::WRITE.with(Flags::MAY_REPLICATE))
+                || (command.locks == Locks::Queue && queue_writes(env, session));
+            if !command.flags.has(Flags::UNPAUSED)
+                && let Some(until) = env.paused_until(now, writes)
+            {
+                return Ok(Admitted::Paused(until));
+            }
+        }
+        if let Some(multi) = &mut session.multi
+            && !command.flags.has(Flags::UNQUEUED)
+        {
+            let args = OwnedArgs::from_args(args);
+            multi.bytes += args.memory_bytes() + size_of::<Queued>();
+            multi.queue.push(Queued { command: command.id, args });
+            session.client.queued.store(multi.queue.len() as i64, Ordering::Relaxed);
+            session.client.queued_bytes.store(multi.bytes, Ordering::Relaxed);
+            return Ok(Admitted::Queued);
+        }
+        Ok(Admitted::Run(command))
+    }
+
+    /// The command or subcommand of a request, with its number of arguments checked.
+    fn resolve(&self, args: Args<'_>) -> Result<&Command, Refused> {
+        let table = &self.env.commands;
+        let Some(mut command) = table.find(args.name()) else {
+            return Err(Refused { error: unknown_command(args), command: None });
+        };
+        if args.len() > 1 && table.is_container(command) {
+            command = table.find_sub(command, &args[1]).ok_or_else(|| Refused {
+                error: CommandError::new(format!(
+                    "ERR unknown subcommand '{}'. Try {} HELP.",
+                    lossy(&args[1][..args[1].len().min(128)]),
+                    command.full_name.to_ascii_uppercase()
+                )),
+                command: Some(command.id),
+            })?;
+        }
+        if !command.arity.accepts(args.len()) {
+            let error = CommandError::wrong_arity(&command.full_name);
+            return Err(Refused { error, command: Some(command.id) });
+        }
+        Ok(command)
+    }
+
+    fn admit_memory(&self, _session: &Session, _command: &Command) -> Result<(), CommandError> {
+        Ok(())
+    }
+
+    fn run(
+        &self,
+        worker: &mut Worker,
+        session: &mut Session,
+        reply: &mut Reply,
+        command: &Command,
+        args: Args<'_>,
+    ) -> Called {
+        let env = &*self.env;
+        let shards = self.shards(session, command, args);
+        let locked = match worker.lane {
+            Lane::Slow => env.keyspace.lock(&shards),
+            Lane::Worker => match env.keyspace.try_lock(&shards) {
+                Some(locked) => locked,
+                None => return Called::SlowLane,
+            },
+        };
+        let runner = Runner { stats: &worker.stats, rng: &mut worker.rng, lane: worker.lane };
+        match command::run(env, runner, locked, session, reply, command, args) {
+            Ran::Done { .. } => Called::Done,
+            Ran::Blocked(waiter) => Called::Blocked(waiter),
+            Ran::SlowLane => Called::SlowLane,
+        }
+    }
+
+    /// The shards to lock for a request.
+    fn shards(&self, session: &Session, command: &Command, args: Args<'_>) -> ShardSet {
+        let mut set = ShardSet::None;
+        match command.locks {
+            Locks::Keys => self.add_key_shards(&mut set, command, args),
+            Locks::All => return ShardSet::All,
+            Locks::Walk => return ShardSet::None,
+            Locks::Queue => {
+                let queue = session.multi.iter().flat_map(|m| &m.queue);
+                for queued in queue {
+                    let command = self.env.commands.get(queued.command);
+                    match command.locks {
+                        Locks::Keys => self.add_key_shards(&mut set, command, queued.args.as_args()),
+                        Locks::All | Locks::Walk | Locks::Queue => return ShardSet::All,
+                    }
+                }
+                for (_, key) in &session.watched {
+                    set.add(self.env.keyspace.shard_of(self.env.keyspace.hash(key)));
+                }
+            }
+        }
+        set.seal();
+        set
+    }
+
+    fn add_key_shards(&self, set: &mut ShardSet, command: &Command, args: Args<'_>) {
+        let keyspace = &self.env.keyspace;
+        let valid = command.each_key(args, &mut |i, _| set.add(keyspace.shard_of(keyspace.hash(&args[i]))));
+        if !valid && !command.specs.is_empty() {
+            // The handler will say what is wrong with the arguments; until then it may look at any key.
+            *set = ShardSet::All;
+        }
+    }
+
+    /// Removes up to `max` expired keys of a shard; tells how many went.
+    pub fn expire_shard(&self, worker: &mut Worker, shard: u32, max: usize) -> usize {
+        let runner = Runner { stats: &worker.stats, rng: &mut worker.rng, lane: worker.lane };
+        let n = command::expire_due(&self.env, runner, shard, max);
+        self.env.stats.active_expired.fetch_add(n as u64, Ordering::Relaxed);
+        n
+    }
+
+    /// Ends a session: its watches, its waiter, its registrations.
+    pub fn close_session(&self, session: &mut Session) {
+        let env = &*self.env;
+        let client = session.client.clone();
+        let waiter = client.waiter.lock().take();
+        if let Some(waiter) = waiter {
+            if waiter.claim_by_owner() {
+                command::end_wait(env, &waiter, Reply::new(false));
+            }
+            command::forget_waiter(env, &waiter);
+        }
+        crate::txn::forget_watches(env, session);
+        if client.has_flag(flag::MONITOR) {
+            env.clients.monitors().fetch_sub(1, Ordering::Relaxed);
+        }
+        if let Some(hooks) = env.session_end.get() {
+            hooks.iter().for_each(|h| h(env, session));
+        }
+        env.clients.remove(client.id);
+    }
+}
+
+enum Admitted<'e> {
+    Run(&'e Command),
+    Queued,
+    Paused(u64),
+}
+
+struct Refused {
+    error: CommandError,
+    command: Option<usize>,
+}
+
+fn worker(env: &Env, lane: Lane) -> Worker {
+    let stats = Arc::new(WorkerStats::new(env.commands.rows().len()));
+    env.stats.add_worker(stats.clone());
+    Worker { stats, rng: env.fork_rng(), lane }
+}
+
+fn queue_writes(env: &Env, session: &Session) -> bool {
+    let may = Flags::WRITE.with(Flags::MAY_REPLICATE);
+    session.multi.iter().flat_map(|m| &m.queue).any(|q| env.commands.get(q.command).flags.has(may))
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+fn unknown_command(args: Args<'_>) -> CommandError {
+    let mut shown = String::new();
+    for arg in args.iter().skip(1) {
+        if shown.len() >= 128 {
+            break;
+        }
+        let room = 128 - shown.len();
+        shown.push_str(&format!("'{}' ", lossy(&arg[..arg.len().min(room)])));
+    }
+    let name = args.name();
+    CommandError::new(format!(
+        "ERR unknown command '{}', with args beginning with: {shown}",
+        lossy(&name[..name.len().min(128)])
+    ))
+}

@@ -1,0 +1,7 @@
+//! Level 6: `Engine` builds the command table and wires the services; admission, cron, the slow lane, INFO, shutdown.
+//! Must not know sockets.
+pub mod cron;
+pub mod engine;
+pub mod slow;
+
+pub use engine::{Called, Engine, Worker};

@@ -1,0 +1,92 @@
+//! The slow lane: a small pool of threads for commands that may take long or must wait for a shard. These threads own
+//! their time; they run at a lower priority, so that workers come first when cores are short.
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use parking_lot::{Condvar, Mutex};
+
+use crate::server::Worker;
+
+/// A piece of work; it gets the lane's own worker state.
+pub type Job = Box<dyn FnOnce(&mut Worker) + Send>;
+
+/// Threads at most. A job may wait for a shard that another job holds, never for a job in the queue.
+const THREADS_MAX: usize = 16;
+
+#[derive(Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+#[derive(Default)]
+struct Shared {
+    queue: Mutex<Queue>,
+    ready: Condvar,
+}
+
+/// The pool. Threads start on demand and end with it.
+pub struct SlowLane {
+    shared: Arc<Shared>,
+    make_worker: Box<dyn Fn() -> Worker + Send + Sync>,
+}
+
+impl SlowLane {
+    pub fn new(make_worker: Box<dyn Fn() -> Worker + Send + Sync>) -> Self {
+        Self { shared: Arc::default(), make_worker }
+    }
+
+    pub fn submit(&self, job: Job) {
+        let mut queue = self.shared.queue.lock();
+        queue.jobs.push_back(job);
+        if queue.idle < queue.jobs.len() && queue.threads < THREADS_MAX {
+            let (shared, worker) = (self.shared.clone(), (self.make_worker)());
+            let started = std::thread::Builder::new()
+                .name("slow-lane".into())
+                .spawn(move || serve(&shared, worker));
+            if started.is_ok() {
+                queue.threads += 1;
+            }
+        }
+        drop(queue);
+        self.shared.ready.notify_one();
+    }
+}
+
+impl Drop for SlowLane {
+    fn drop(&mut self) {
+        self.shared.queue.lock().closed = true;
+        self.shared.ready.notify_all();
+    }
+}
+
+fn serve(shared: &Shared, mut worker: Worker) {
+    lower_priority();
+    let mut queue = shared.queue.lock();
+    loop {
+        if let Some(job) = queue.jobs.pop_front() {
+            drop(queue);
+            // A panic in a job costs its connection, not the pool.
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| job(&mut worker)));
+            queue = shared.queue.lock();
+        } else if queue.closed {
+            return;
+        } else {
+            queue.idle += 1;
+            shared.ready.wait(&mut queue);
+            queue.idle -= 1;
+        }
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[allow(unsafe_code)]
+fn lower_priority() {
+    // SAFETY: a plain system call; on Linux a priority of "who 0" is the calling thread's own.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lower_priority() {}
