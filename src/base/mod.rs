@@ -1,7 +1,9 @@
 //! Level 0: clock, randomness, numbers, patterns, limits. Knows nothing above it.
 pub mod alloc;
 pub mod clock;
+pub mod crc;
 pub mod glob;
+pub mod limits;
 pub mod longdouble;
 pub mod num;
 pub mod rng;
