@@ -149,7 +149,7 @@ impl Ticker {
             Ticker::Tsc { start, scale } => {
                 // Another core's counter may be a few ticks behind.
                 let ticks = tsc::read().saturating_sub(*start);
-                (u128::from(ticks) * u128::from(*scale) >> 32) as u64
+                ((u128::from(ticks) * u128::from(*scale)) >> 32) as u64
             }
             Ticker::Instant(start) => start.elapsed().as_nanos() as u64,
         }

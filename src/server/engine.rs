@@ -36,6 +36,31 @@ pub struct Worker {
     pub stats: Arc<WorkerStats>,
     pub rng: Rng,
     pub lane: Lane,
+    now: u64,
+    ticks: u64,
+}
+
+impl Worker {
+    /// Reads the clock: before a batch of calls.
+    pub fn begin(&mut self, env: &Env) {
+        self.now = env.clock.now_ms();
+        self.ticks = env.clock.ticks();
+    }
+
+    /// The instant of the present batch, Unix milliseconds.
+    pub fn now(&self) -> u64 {
+        self.now
+    }
+
+    fn runner(&mut self) -> Runner<'_> {
+        Runner {
+            stats: &self.stats,
+            rng: &mut self.rng,
+            lane: self.lane,
+            now: self.now,
+            ticks: &mut self.ticks,
+        }
+    }
 }
 
 /// How to build an engine.
@@ -93,7 +118,7 @@ impl Engine {
         worker(&self.env, Lane::Slow)
     }
 
-    /// Runs one request. The reply is appended to `reply`.
+    /// Runs one request; `worker.begin` comes before a batch of them. The reply is appended to `reply`.
     pub fn call(&self, worker: &mut Worker, session: &mut Session, reply: &mut Reply, args: Args<'_>) -> Called {
         let env = &*self.env;
         if args.is_empty() {
@@ -239,8 +264,7 @@ impl Engine {
                 None => return Called::SlowLane,
             },
         };
-        let runner = Runner { stats: &worker.stats, rng: &mut worker.rng, lane: worker.lane };
-        match command::run(env, runner, locked, session, reply, command, args) {
+        match command::run(env, worker.runner(), locked, session, reply, command, args) {
             Ran::Done { .. } => Called::Done,
             Ran::Blocked(waiter) => Called::Blocked(waiter),
             Ran::SlowLane => Called::SlowLane,
@@ -283,8 +307,8 @@ impl Engine {
 
     /// Removes up to `max` expired keys of a shard; tells how many went.
     pub fn expire_shard(&self, worker: &mut Worker, shard: u32, max: usize) -> usize {
-        let runner = Runner { stats: &worker.stats, rng: &mut worker.rng, lane: worker.lane };
-        let n = command::expire_due(&self.env, runner, shard, max);
+        worker.begin(&self.env);
+        let n = command::expire_due(&self.env, worker.runner(), shard, max);
         self.env.stats.active_expired.fetch_add(n as u64, Ordering::Relaxed);
         n
     }
@@ -325,7 +349,7 @@ struct Refused {
 fn worker(env: &Env, lane: Lane) -> Worker {
     let stats = Arc::new(WorkerStats::new(env.commands.rows().len()));
     env.stats.add_worker(stats.clone());
-    Worker { stats, rng: env.fork_rng(), lane }
+    Worker { stats, rng: env.fork_rng(), lane, now: env.clock.now_ms(), ticks: env.clock.ticks() }
 }
 
 fn queue_writes(env: &Env, session: &Session) -> bool {
