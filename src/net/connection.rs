@@ -64,7 +64,7 @@ impl Stream {
 
     fn poll_write(&mut self, cx: &mut Context<'_>, reply: &Reply, sent: usize) -> Poll<io::Result<usize>> {
         if !reply.has_shared() {
-            let rest = reply.bytes().get(sent..).unwrap_or_default();
+            let rest = reply.buf.get(sent..).unwrap_or_default();
             return match self {
                 Stream::Tcp(s) => Pin::new(s).poll_write(cx, rest),
                 #[cfg(unix)]

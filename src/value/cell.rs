@@ -639,8 +639,16 @@ fn large_to_bytes(value: Box<dyn Large>) -> [u8; 16] {
 }
 
 impl super::table::Slot for Cell {
-    fn key(&self) -> &[u8] {
-        Cell::key(self)
+    fn hash(&self, seed: u64) -> u64 {
+        super::table::hash(seed, self.key())
+    }
+
+    fn matches(&self, key: &[u8]) -> bool {
+        self.key() == key
+    }
+
+    fn prefetch(&self) {
+        super::table::prefetch(self.0.as_ptr());
     }
 }
 
