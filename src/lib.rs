@@ -3,6 +3,7 @@ pub mod base;
 pub mod command;
 pub mod keyspace;
 pub mod net;
+pub mod pubsub;
 pub mod resp;
 pub mod server;
 pub mod txn;

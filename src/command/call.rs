@@ -155,6 +155,19 @@ pub fn expire_due(env: &Env, runner: Runner<'_>, shard: u32, max: usize) -> usiz
     n
 }
 
+/// Runs the command of a claimed waiter on its owner's thread.
+pub fn run_waiter(env: &Env, runner: Runner<'_>, locked: Locked<'_>, waiter: &Arc<Waiter>) {
+    let Some(client) = env.clients.get(waiter.client) else { return };
+    let mut session = Session::new(client, true);
+    let mut reply = Reply::new(waiter.resp3);
+    let keys = View::new(locked, env, runner.stats, runner.rng, runner.lane, waiter.db, runner.now);
+    let command = env.commands.get(waiter.command);
+    let (session, reply) = (&mut session, &mut reply);
+    let mut ctx = Context { keys, reply, session, env, command, block: None, resumed: false };
+    serve_one(&mut ctx, waiter);
+    finish(&mut ctx);
+}
+
 /// A served waiter can make further keys ready (BLMOVE to a list that someone waits for); a cycle of them ends here
 /// at the latest, with every waiter either served or still in place.
 const WAITER_ROUNDS_MAX: usize = 10_000;

@@ -13,9 +13,18 @@ pub mod stats;
 pub mod table;
 mod view;
 
+pub mod bitmap;
+pub mod expire;
+pub mod generic;
+pub mod hash;
+pub mod list;
+pub mod scan;
+pub mod set;
+pub mod sort;
 pub mod string;
+pub mod zset;
 
-pub use call::{Ran, Runner, end_wait, expire_due, forget_waiter, run};
+pub use call::{Ran, Runner, end_wait, expire_due, forget_waiter, run, run_waiter};
 pub use context::{Block, Context, Lane, SLOW_LANE_COST};
 pub use env::Env;
 pub use error::CommandError;
@@ -28,5 +37,17 @@ pub type Outcome = Result<(), CommandError>;
 
 /// Every command of this level.
 pub fn commands() -> Vec<Command> {
-    string::commands()
+    let families = [
+        string::commands,
+        bitmap::commands,
+        list::commands,
+        set::commands,
+        zset::commands,
+        hash::commands,
+        generic::commands,
+        expire::commands,
+        scan::commands,
+        sort::commands,
+    ];
+    families.iter().flat_map(|f| f()).collect()
 }

@@ -1,6 +1,4 @@
 //! The string family.
-use std::sync::Arc;
-
 use crate::base::num::{fmt_i64, parse_i64};
 use crate::command::{Arity, Command, CommandError, Context, Group, Outcome, notify};
 use crate::resp::args::Args;
@@ -65,23 +63,16 @@ pub fn with_bytes<R>(cell: &Cell, f: impl FnOnce(&[u8]) -> R) -> R {
 
 /// A new string cell, or the old one given a new value; the TTL goes unless `keep_ttl`.
 pub fn store(ctx: &mut Context<'_>, key: &[u8], value: &[u8], keep_ttl: bool) {
-    match ctx.keys.get_mut(key) {
-        Some(mut cell) => {
-            if cell.free_effort() > 1 {
-                // A collection: freed off the hot path.
-                let ttl = if keep_ttl { cell.expire_ms() } else { None };
-                drop(cell);
-                let mut new = Cell::string(key, value);
-                new.set_expiry(ttl.map(|ms| (ms, 0)));
-                ctx.keys.put(new);
-            } else {
-                if !keep_ttl && cell.expire_ms().is_some() {
-                    cell.set_expire_ms(None);
-                }
-                cell.set_string(value);
-            }
+    if let Some(mut cell) = ctx.keys.get_mut(key) {
+        if let Some(collection) = cell.take_large() {
+            ctx.env.reclaimer.send(Box::new(collection), 1);
         }
-        None => ctx.keys.insert(Cell::string(key, value)),
+        if !keep_ttl && cell.expire_ms().is_some() {
+            cell.set_expire_ms(None);
+        }
+        cell.set_string(value);
+    } else {
+        ctx.keys.insert(Cell::string(key, value));
     }
 }
 
@@ -109,20 +100,17 @@ fn incr(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn increment(ctx: &mut Context<'_>, key: &[u8], by: i64) -> Outcome {
-    let n = match ctx.keys.get_mut_type(key, Type::String)? {
-        Some(mut cell) => {
-            let old = match cell.as_int() {
-                Some(n) => n,
-                None => with_bytes(&cell, parse_i64).ok_or(CommandError::NOT_INTEGER)?,
-            };
-            let n = old.checked_add(by).ok_or(CommandError::OVERFLOW)?;
-            cell.set_int(n);
-            n
-        }
-        None => {
-            ctx.keys.insert(Cell::int(key, by));
-            by
-        }
+    let n = if let Some(mut cell) = ctx.keys.get_mut_type(key, Type::String)? {
+        let old = match cell.as_int() {
+            Some(n) => n,
+            None => with_bytes(&cell, parse_i64).ok_or(CommandError::NOT_INTEGER)?,
+        };
+        let n = old.checked_add(by).ok_or(CommandError::OVERFLOW)?;
+        cell.set_int(n);
+        n
+    } else {
+        ctx.keys.insert(Cell::int(key, by));
+        by
     };
     ctx.keys.signal(notify::STRING, "incrby", key);
     ctx.reply.int(n);
@@ -151,6 +139,3 @@ fn mset(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     ctx.reply.ok();
     Ok(())
 }
-
-#[allow(unused)]
-type Shared = Arc<Vec<u8>>;

@@ -48,51 +48,88 @@ impl ShardSet {
 /// How long a worker waits for a shard that is held: a few times what a short command holds one.
 const WORKER_WAIT: Duration = Duration::from_micros(50);
 
+/// The guards, ascending by shard. A slice either way; one shard, the common case, costs no allocation.
+enum Guards<'k> {
+    None,
+    One(MutexGuard<'k, Shard>),
+    Many(Vec<MutexGuard<'k, Shard>>),
+}
+
+impl<'k> Guards<'k> {
+    fn as_slice(&self) -> &[MutexGuard<'k, Shard>] {
+        match self {
+            Guards::None => &[],
+            Guards::One(g) => std::slice::from_ref(g),
+            Guards::Many(v) => v,
+        }
+    }
+
+    fn as_mut_slice(&mut self) -> &mut [MutexGuard<'k, Shard>] {
+        match self {
+            Guards::None => &mut [],
+            Guards::One(g) => std::slice::from_mut(g),
+            Guards::Many(v) => v,
+        }
+    }
+
+    fn insert(&mut self, at: usize, guard: MutexGuard<'k, Shard>) {
+        let mut all = match std::mem::replace(self, Guards::None) {
+            Guards::None => return *self = Guards::One(guard),
+            Guards::One(g) => vec![g],
+            Guards::Many(v) => v,
+        };
+        all.insert(at, guard);
+        *self = Guards::Many(all);
+    }
+}
+
 /// Shards held by one command.
 pub struct Locked<'k> {
     ks: &'k Keyspace,
-    guards: SmallVec<[MutexGuard<'k, Shard>; 4]>,
+    guards: Guards<'k>,
 }
 
 impl Keyspace {
     /// Locks the shards, waiting as long as it takes: for threads that own their time.
     pub fn lock(&self, set: &ShardSet) -> Locked<'_> {
         let guards = match set {
-            ShardSet::None => SmallVec::new(),
-            ShardSet::Some(v) => v.iter().map(|&s| self.slots[s as usize].shard.lock()).collect(),
-            ShardSet::All => self.slots.iter().map(|s| s.shard.lock()).collect(),
+            ShardSet::None => Guards::None,
+            ShardSet::Some(v) => match v.as_slice() {
+                [one] => Guards::One(self.slots[*one as usize].shard.lock()),
+                v => Guards::Many(v.iter().map(|&s| self.slots[s as usize].shard.lock()).collect()),
+            },
+            ShardSet::All => Guards::Many(self.slots.iter().map(|s| s.shard.lock()).collect()),
         };
         Locked { ks: self, guards }
     }
 
     /// Locks the shards, or nothing when one is held for long: for workers, which must go on serving others.
     pub fn try_lock(&self, set: &ShardSet) -> Option<Locked<'_>> {
-        let mut guards = SmallVec::new();
-        let mut take = |s: usize| {
+        let take = |s: usize| {
             let m = &self.slots[s].shard;
-            let guard = m.try_lock().or_else(|| m.try_lock_for(WORKER_WAIT));
-            guard.map(|g| guards.push(g)).is_some()
+            m.try_lock().or_else(|| m.try_lock_for(WORKER_WAIT))
         };
-        let got = match set {
-            ShardSet::None => true,
-            ShardSet::Some(v) => v.iter().all(|&s| take(s as usize)),
-            ShardSet::All => (0..self.slots.len()).all(&mut take),
+        let guards = match set {
+            ShardSet::None => Guards::None,
+            ShardSet::Some(v) => match v.as_slice() {
+                [one] => Guards::One(take(*one as usize)?),
+                v => Guards::Many(v.iter().map(|&s| take(s as usize)).collect::<Option<_>>()?),
+            },
+            ShardSet::All => Guards::Many((0..self.slots.len()).map(take).collect::<Option<_>>()?),
         };
-        got.then_some(Locked { ks: self, guards })
+        Some(Locked { ks: self, guards })
     }
 
     /// Locks one shard by number: for walkers that visit the keyspace a shard at a time.
     pub fn lock_shard(&self, shard: u32) -> Locked<'_> {
-        let mut guards = SmallVec::new();
-        guards.push(self.slots[shard as usize].shard.lock());
-        Locked { ks: self, guards }
+        Locked { ks: self, guards: Guards::One(self.slots[shard as usize].shard.lock()) }
     }
 
-    /// As `lock_shard`, but gives up at once.
+    /// As `lock_shard`, but gives up when it is held for long.
     pub fn try_lock_shard(&self, shard: u32) -> Option<Locked<'_>> {
-        let mut guards = SmallVec::new();
-        guards.push(self.slots[shard as usize].shard.try_lock()?);
-        Some(Locked { ks: self, guards })
+        let m = &self.slots[shard as usize].shard;
+        let guard = m.try_lock().or_else(|| m.try_lock_for(WORKER_WAIT))?;
+        Some(Locked { ks: self, guards: Guards::One(guard) })
     }
 }
 
@@ -102,13 +139,12 @@ impl<'k> Locked<'k> {
     }
 
     fn position(&self, shard: u32) -> Option<usize> {
-        if self.guards.len() == self.ks.slots.len() {
-            return Some(shard as usize);
+        match &self.guards {
+            Guards::None => None,
+            Guards::One(g) => (g.id == shard).then_some(0),
+            Guards::Many(v) if v.len() == self.ks.slots.len() => Some(shard as usize),
+            Guards::Many(v) => v.binary_search_by_key(&shard, |g| g.id).ok(),
         }
-        if self.guards.first().is_some_and(|g| g.id == shard) {
-            return Some(0);
-        }
-        self.guards.binary_search_by_key(&shard, |g| g.id).ok()
     }
 
     pub fn holds(&self, hash: u64) -> bool {
@@ -122,19 +158,19 @@ impl<'k> Locked<'k> {
             return true;
         }
         let Some(guard) = self.ks.slots[shard as usize].shard.try_lock() else { return false };
-        let at = self.guards.partition_point(|g| g.id < shard);
+        let at = self.guards.as_slice().partition_point(|g| g.id < shard);
         self.guards.insert(at, guard);
         true
     }
 
     /// Gives all shards back before the command's end: it goes on with pinned values.
     pub fn release(&mut self) {
-        self.guards.clear();
+        self.guards = Guards::None;
     }
 
     fn shard(&self, hash: u64) -> &Shard {
         let at = self.position(self.ks.shard_of(hash));
-        &self.guards[at.expect("a command's keys are locked before it runs")]
+        &self.guards.as_slice()[at.expect("a command's keys are locked before it runs")]
     }
 
     /// The part of a database that holds this hash; `None` while that part was never written.
@@ -144,31 +180,31 @@ impl<'k> Locked<'k> {
 
     pub fn db_mut(&mut self, db: usize, hash: u64) -> &mut Db {
         let at = self.position(self.ks.shard_of(hash)).expect("a command's keys are locked before it runs");
-        self.guards[at].db_mut(db, self.ks.seed, self.ks.bits)
+        self.guards.as_mut_slice()[at].db_mut(db, self.ks.seed, self.ks.bits)
     }
 
     /// The database's parts in all shards held.
     pub fn parts(&self, db: usize) -> impl Iterator<Item = &Db> {
-        self.guards.iter().filter_map(move |g| g.db(db))
+        self.guards.as_slice().iter().filter_map(move |g| g.db(db))
     }
 
     pub fn parts_mut(&mut self, db: usize) -> impl Iterator<Item = &mut Db> {
         let (seed, bits) = (self.ks.seed, self.ks.bits);
-        self.guards.iter_mut().map(move |g| g.db_mut(db, seed, bits))
+        self.guards.as_mut_slice().iter_mut().map(move |g| g.db_mut(db, seed, bits))
     }
 
     /// Shards held, as numbers.
     pub fn shard_ids(&self) -> impl Iterator<Item = u32> + '_ {
-        self.guards.iter().map(|g| g.id)
+        self.guards.as_slice().iter().map(|g| g.id)
     }
 
     pub fn part_of(&self, db: usize, shard: u32) -> Option<&Db> {
-        self.guards[self.position(shard).expect("the shard is held")].db(db)
+        self.guards.as_slice()[self.position(shard).expect("the shard is held")].db(db)
     }
 
     pub fn part_of_mut(&mut self, db: usize, shard: u32) -> &mut Db {
         let at = self.position(shard).expect("the shard is held");
-        self.guards[at].db_mut(db, self.ks.seed, self.ks.bits)
+        self.guards.as_mut_slice()[at].db_mut(db, self.ks.seed, self.ks.bits)
     }
 
     /// Exchanges two databases; all shards must be held.
@@ -177,7 +213,7 @@ impl<'k> Locked<'k> {
             return;
         }
         let (a, b) = (a.min(b), a.max(b));
-        for g in &mut self.guards {
+        for g in self.guards.as_mut_slice() {
             g.db_mut(b, self.ks.seed, self.ks.bits);
             let shard = &mut **g;
             if a == 0 {

@@ -90,7 +90,4 @@ impl Keyspace {
         if self.bits == 0 { 0 } else { (hash >> (64 - self.bits)) as u32 }
     }
 
-    pub(super) fn bits(&self) -> u32 {
-        self.bits
-    }
 }

@@ -43,6 +43,12 @@ pub struct Waiter {
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
+impl std::fmt::Debug for Waiter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Waiter").field("client", &self.client).field("state", &self.state()).finish_non_exhaustive()
+    }
+}
+
 impl Waiter {
     #[expect(clippy::too_many_arguments, reason = "a plain record, built in one place")]
     pub fn new(

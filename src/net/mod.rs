@@ -5,4 +5,4 @@ mod connection;
 mod listen;
 mod worker;
 
-pub use listen::{Listeners, Net, NetConfig};
+pub use listen::{Doorman, Listeners, Net, NetConfig, OpenDoor};

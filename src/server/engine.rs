@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use crate::base::clock::Clock;
 use crate::base::limits::Limits;
 use crate::base::rng::Rng;
-use crate::command::client::flag;
+use crate::command::client::{Client, flag};
 use crate::command::env::{Env, Services};
 use crate::command::row::Locks;
 use crate::command::session::{Queued, ReplyMode};
@@ -311,6 +311,21 @@ impl Engine {
         let n = command::expire_due(&self.env, worker.runner(), shard, max);
         self.env.stats.active_expired.fetch_add(n as u64, Ordering::Relaxed);
         n
+    }
+
+    /// Runs the command of a claimed waiter again, on its owner's thread, with all its shards.
+    pub fn retry(&self, worker: &mut Worker, waiter: &Arc<Waiter>) {
+        let command = self.env.commands.get(waiter.command);
+        let mut shards = ShardSet::None;
+        self.add_key_shards(&mut shards, command, waiter.args.as_args());
+        shards.seal();
+        let locked = self.env.keyspace.lock(&shards);
+        command::run_waiter(&self.env, worker.runner(), locked, waiter);
+    }
+
+    /// Forgets a client whose session was lost to a panic.
+    pub fn abandon(&self, client: &Client) {
+        self.env.clients.remove(client.id);
     }
 
     /// Ends a session: its watches, its waiter, its registrations.

@@ -1,7 +1,9 @@
 //! Level 6: `Engine` builds the command table and wires the services; admission, cron, the slow lane, INFO, shutdown.
 //! Must not know sockets.
+pub mod commands;
 pub mod cron;
 pub mod engine;
 pub mod slow;
 
+pub use commands::all_commands;
 pub use engine::{Called, Engine, Worker};

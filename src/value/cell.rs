@@ -157,7 +157,7 @@ impl Cell {
         Self::with_body(key, Kind::StrBig, &raw.to_le_bytes())
     }
 
-    pub fn large(key: &[u8], kind: Kind, value: Box<dyn Large>) -> Cell {
+    pub fn new_large(key: &[u8], kind: Kind, value: Box<dyn Large>) -> Cell {
         assert!(kind.is_large());
         Self::with_body(key, kind, &large_to_bytes(value))
     }
@@ -351,6 +351,18 @@ impl Cell {
         }
     }
 
+    /// Takes a large value out, leaving an empty string: for whoever frees it elsewhere or stores it anew.
+    pub fn take_large(&mut self) -> Option<Box<dyn Large>> {
+        if !self.kind().is_large() {
+            return None;
+        }
+        let p = self.large_ptr();
+        self.head_mut().kind = Kind::StrRaw;
+        CellBlob(self).splice(0, size_of::<*mut dyn Large>(), &[]);
+        // SAFETY: the box was owned by the body, which no longer claims it.
+        Some(unsafe { Box::from_raw(p) })
+    }
+
     /// Frees what the body points to; leaves an empty raw body.
     fn drop_body(&mut self) {
         let kind = self.kind();
@@ -471,7 +483,7 @@ impl Cell {
     pub fn copied(&self, key: &[u8]) -> Cell {
         let mut new = match self.kind() {
             Kind::StrBig => Self::big_string(key, self.big_shared().expect("the kind is StrBig")),
-            k if k.is_large() => Self::large(key, k, self.as_large().expect("the kind is large").boxed_clone()),
+            k if k.is_large() => Self::new_large(key, k, self.as_large().expect("the kind is large").boxed_clone()),
             k => Self::with_body(key, k, self.body()),
         };
         new.head_mut().flags = self.head().flags & MUTATED;
@@ -707,7 +719,7 @@ mod tests {
     #[test]
     fn a_large_value_is_dropped_once_however_it_goes() {
         let alive = Arc::new(());
-        let cell = || Cell::large(b"k", Kind::SetTable, Box::new(Probe(alive.clone())));
+        let cell = || Cell::new_large(b"k", Kind::SetTable, Box::new(Probe(alive.clone())));
         let c = cell();
         let copy = c.copied(b"other");
         assert_eq!(Arc::strong_count(&alive), 3);

@@ -1,0 +1,6 @@
+//! The bitmap family.
+use crate::command::Command;
+
+pub fn commands() -> Vec<Command> {
+    Vec::new()
+}

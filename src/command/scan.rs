@@ -1,0 +1,6 @@
+//! The scan family.
+use crate::command::Command;
+
+pub fn commands() -> Vec<Command> {
+    Vec::new()
+}

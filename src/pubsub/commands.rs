@@ -1,0 +1,6 @@
+//! SUBSCRIBE and its kin.
+use crate::command::Command;
+
+pub fn commands() -> Vec<Command> {
+    Vec::new()
+}

@@ -1,0 +1,6 @@
+//! The client commands.
+use crate::command::Command;
+
+pub fn commands() -> Vec<Command> {
+    Vec::new()
+}

@@ -1,0 +1,6 @@
+//! The command commands.
+use crate::command::Command;
+
+pub fn commands() -> Vec<Command> {
+    Vec::new()
+}

@@ -1,0 +1,6 @@
+//! The info commands.
+use crate::command::Command;
+
+pub fn commands() -> Vec<Command> {
+    Vec::new()
+}

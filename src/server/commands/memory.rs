@@ -1,0 +1,6 @@
+//! The memory commands.
+use crate::command::Command;
+
+pub fn commands() -> Vec<Command> {
+    Vec::new()
+}

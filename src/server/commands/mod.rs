@@ -1,0 +1,35 @@
+//! Commands about the connection and the server.
+mod client;
+mod command;
+mod connection;
+mod debug;
+mod info;
+mod latency;
+mod memory;
+mod monitor;
+mod server;
+mod shutdown;
+mod slowlog;
+
+use crate::command::Command;
+
+/// Every command of every level: what a server offers.
+pub fn all_commands() -> Vec<Command> {
+    let families = [
+        crate::command::commands,
+        crate::txn::commands,
+        crate::pubsub::commands,
+        client::commands,
+        command::commands,
+        connection::commands,
+        debug::commands,
+        info::commands,
+        latency::commands,
+        memory::commands,
+        monitor::commands,
+        server::commands,
+        shutdown::commands,
+        slowlog::commands,
+    ];
+    families.iter().flat_map(|f| f()).collect()
+}

@@ -1,0 +1,6 @@
+//! The shutdown commands.
+use crate::command::Command;
+
+pub fn commands() -> Vec<Command> {
+    Vec::new()
+}

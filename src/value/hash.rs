@@ -1,0 +1,1 @@
+//! The hash type: packed while small, a large structure beyond.

@@ -1,0 +1,1 @@
+//! The list type: packed while small, a large structure beyond.

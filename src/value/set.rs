@@ -1,0 +1,1 @@
+//! The set type: packed while small, a large structure beyond.

@@ -1,0 +1,1 @@
+//! The zset type: packed while small, a large structure beyond.

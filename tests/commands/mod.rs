@@ -1,0 +1,15 @@
+//! Every family of commands, in process: no sockets, a clock set by hand.
+mod bitmap;
+mod connection;
+mod expire;
+mod generic;
+mod hash;
+mod list;
+mod pubsub;
+mod scan;
+mod server;
+mod set;
+mod sort;
+mod string;
+mod txn;
+mod zset;

@@ -1,0 +1,3 @@
+//! All integration tests, one target: it links once.
+mod commands;
+mod support;
