@@ -245,7 +245,8 @@ impl Parser {
         // The lengths of ordinary long arguments: a loop over at most 20 digits beats a call into memchr.
         let digits = buf.get(at + 1..).unwrap_or_default().iter().take(20);
         let end = at + 1 + digits.take_while(|byte| byte.is_ascii_digit()).count();
-        if buf.get(end) == Some(&b'\r') && end + 1 < buf.len() && end - at <= limits.max_inline {
+        let hidden = buf.get(at) == Some(&0);
+        if !hidden && buf.get(end) == Some(&b'\r') && end + 1 < buf.len() && end - at <= limits.max_inline {
             return Line::End(end);
         }
         match self.search(b'\r', buf, at, limits) {
@@ -602,6 +603,11 @@ mod tests {
             assert_eq!(error(&request), "Protocol error: invalid bulk length");
         }
         assert_eq!(error(b"*1\r\n$536870912\r\n"), INCOMPLETE);
+        for hidden in
+            [&b"*\x001\r\n"[..], b"*1\r\n\x004\r\nPING\r\n", b"*1\r\n$\x004\r\nPING\r\n", b"PI\0NG\r\n"]
+        {
+            assert_eq!(error(hidden), INCOMPLETE, "a NUL hides the line's end");
+        }
         assert_eq!(error(b"*1\r\n:1\r\n"), "Protocol error: expected '$', got ':'");
         assert_eq!(error(b"*1\r\n\r\n"), "Protocol error: expected '$', got '\r'");
         assert_eq!(ProtocolError::ExpectedBulk(0xff).text(), b"Protocol error: expected '$', got '\xff'");
