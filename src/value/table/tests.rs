@@ -252,7 +252,7 @@ fn run(seed: u64, skip_bits: u32, ops: Vec<Op>) {
             }
             Op::Scan(count) => {
                 if cursor == 0 {
-                    throughout = model.iter().map(|(key, _)| (*key, ())).collect();
+                    throughout = model.keys().map(|key| (*key, ())).collect();
                     seen.clear();
                 }
                 let mut emitted = 0;
