@@ -246,9 +246,10 @@ impl<T: Slot> View<T> {
         for _ in 0..buckets {
             // SAFETY: a leaf of T of this view, and `at` is below its number of buckets.
             let bucket = unsafe { node.bucket::<T>(at) };
-            // SAFETY: occupied, here and below.
+            // SAFETY: occupied.
             bucket.occupied().for_each(|slot| unsafe { bucket.item(slot) }.prefetch());
             for slot in bucket.occupied() {
+                // SAFETY: occupied.
                 let item = unsafe { bucket.item(slot) };
                 let of_item = self::place(item.hash(self.seed), self.skip_bits) >> (64 - POSITION_BITS);
                 if (position..next).contains(&of_item) {
@@ -699,7 +700,7 @@ impl<T: Slot> Table<T> {
                 if !(*node).is_inner() {
                     break;
                 }
-                node = &raw mut (&mut (*node).children_mut())[(place >> 60) as usize];
+                node = &raw mut (*node).children_mut()[(place >> 60) as usize];
                 place <<= 4;
                 depth += 1;
             }
@@ -789,9 +790,9 @@ impl<T: Slot> Writer<T> {
             return;
         }
         // Small leaves grow by a third, larger ones to the next size class. What was announced comes in one step,
-        // with three standard deviations of room, so that few leaves are rebuilt again.
+        // with two standard deviations of room, so that few leaves are rebuilt again.
         let wanted = if len < 64 { len + len / 3 + 1 } else { len + 1 };
-        let announced = (share + 3 * share.isqrt()).min(limit(LEAF_BUCKETS));
+        let announced = (share + 2 * share.isqrt()).min(limit(LEAF_BUCKETS));
         let room = if share > len { wanted.max(announced) } else { wanted };
         if node.is_empty_node() {
             *node = Node::new_leaf(fit(room));
@@ -869,11 +870,14 @@ impl<T: Slot> Writer<T> {
         }
         let mut unwanted = Vec::new();
         for at in 0..node.buckets() {
-            // SAFETY: a leaf of T, and `at` is below its number of buckets; the slots are occupied.
+            // SAFETY: a leaf of T, and `at` is below its number of buckets.
             let bucket = unsafe { node.bucket::<T>(at) };
-            unwanted.extend(
-                bucket.occupied().filter(|slot| !keep(unsafe { bucket.item(*slot) })).map(|slot| (at, slot)),
-            );
+            for slot in bucket.occupied() {
+                // SAFETY: occupied.
+                if !keep(unsafe { bucket.item(slot) }) {
+                    unwanted.push((at, slot));
+                }
+            }
         }
         if unwanted.is_empty() {
             return;

@@ -431,6 +431,7 @@ impl Node {
         if self.is_inner() {
             // SAFETY: we were the last owner, and each child is released once.
             for child in *unsafe { self.children() } {
+                // SAFETY: as above.
                 unsafe { child.release::<T>() };
             }
         } else {
