@@ -1,4 +1,5 @@
 //! Tidewater: a Redis-protocol in-memory server.
 pub mod base;
+pub mod config;
 pub mod resp;
 pub mod value;
