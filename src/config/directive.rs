@@ -29,15 +29,21 @@ pub enum Form {
 /// Names and what they stand for; the first name of a value is the one printed.
 pub type Names = &'static [(&'static str, i64)];
 
+/// A new value from the arguments and the present value.
+pub type Parse = fn(&[&[u8]], &Value, Source) -> Result<Value, String>;
+/// Refuses a value that its kind alone would allow.
+pub type Check = fn(&Value) -> Result<(), &'static str>;
+/// Lines of a file; `true` where the line is needed even if the file had none.
+pub type Lines = Vec<(Vec<u8>, bool)>;
+
 /// A kind that only one or two directives have.
 #[derive(Clone, Copy)]
 pub struct Special {
-    /// The new value from the arguments and the present value.
-    pub parse: fn(&[&[u8]], &Value, Source) -> Result<Value, String>,
+    pub parse: Parse,
     /// As CONFIG GET prints it.
     pub format: fn(&Value) -> Vec<u8>,
-    /// The file's lines for a value; `true` where the line is needed even if the file had none.
-    pub lines: fn(&str, &Value, &Value) -> Vec<(Vec<u8>, bool)>,
+    /// From the directive's name, its value and its default.
+    pub lines: fn(&str, &Value, &Value) -> Lines,
 }
 
 /// Where a value comes from, which matters to directives that accumulate over a file's lines.
@@ -92,7 +98,7 @@ pub struct Directive {
     /// CONFIG SET needs `enable-protected-configs`.
     pub protected: bool,
     pub effect: Effect,
-    pub check: Option<fn(&Value) -> Result<(), &'static str>>,
+    pub check: Option<Check>,
     /// Values outside are taken as the nearest one inside.
     pub clamp: Option<(i64, i64)>,
     /// Copies the value to where hot paths read it.
@@ -216,7 +222,7 @@ impl Directive {
         self
     }
 
-    pub const fn check(mut self, check: fn(&Value) -> Result<(), &'static str>) -> Self {
+    pub const fn check(mut self, check: Check) -> Self {
         self.check = Some(check);
         self
     }
@@ -297,7 +303,7 @@ impl Directive {
     }
 
     /// The lines that set `value` in a file; `true` where the line is needed even if the file had none.
-    pub fn lines(&self, value: &Value, default: &Value) -> Vec<(Vec<u8>, bool)> {
+    pub fn lines(&self, value: &Value, default: &Value) -> Lines {
         let needed = value != default;
         let mut line = format!("{} ", self.name).into_bytes();
         match (self.kind, value) {

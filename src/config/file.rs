@@ -45,7 +45,7 @@ impl fmt::Display for LoadError {
                 let line = String::from_utf8_lossy(line);
                 write!(f, "{HEAD}Reading the configuration file, at line {number}\n>>> '{line}'\n{reason}\n")
             }
-            LoadError::Whole { reason } => write!(f, "{HEAD}{reason}\n"),
+            LoadError::Whole { reason } => writeln!(f, "{HEAD}{reason}"),
             LoadError::Open { path, reason } => {
                 write!(f, "Fatal error, can't open config file '{path}': {reason}")
             }

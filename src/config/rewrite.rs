@@ -2,6 +2,7 @@
 //!
 //! A directive's lines are replaced where they stand; what the file lacks and is not at its default is appended below
 //! a marker line; lines that are too many go. The new file is complete on disk before it takes the old one's name.
+use super::directive::Lines;
 use super::file::trim;
 use super::special::os_error;
 use super::table::TABLE;
@@ -96,7 +97,7 @@ impl Page {
     }
 
     /// Puts a directive's lines where it stood, the rest of them at the end, and clears places left over.
-    fn put(&mut self, name: &str, mut lines: Vec<(Vec<u8>, bool)>) {
+    fn put(&mut self, name: &str, mut lines: Lines) {
         let mut places = self.places.remove(name).unwrap_or_default();
         if places.len() < lines.len() {
             // Else a default would take the place of what must be said, and move it on every rewrite.

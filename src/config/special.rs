@@ -1,5 +1,5 @@
 //! The directives whose values have a shape of their own: save points, buffer limits, keyspace events, addresses.
-use super::directive::{Source, Special, Value, format_memory};
+use super::directive::{Lines, Source, Special, Value, format_memory};
 use crate::base::num::{parse_f64, parse_memory};
 use crate::base::split;
 
@@ -80,7 +80,7 @@ fn named(name: &str, rest: &[u8]) -> Vec<u8> {
     [name.as_bytes(), b" ", if rest.is_empty() { b"\"\"" } else { rest }].concat()
 }
 
-fn one_line(name: &str, value: &Value, default: &Value) -> Vec<(Vec<u8>, bool)> {
+fn one_line(name: &str, value: &Value, default: &Value) -> Lines {
     vec![(named(name, &join(value)), value != default)]
 }
 
@@ -109,7 +109,7 @@ fn format_save(value: &Value) -> Vec<u8> {
     points.join(" ").into()
 }
 
-fn save_lines(name: &str, value: &Value, default: &Value) -> Vec<(Vec<u8>, bool)> {
+fn save_lines(name: &str, value: &Value, default: &Value) -> Lines {
     let needed = value != default;
     match value {
         Value::Save(points) if !points.is_empty() => {
@@ -153,7 +153,7 @@ fn format_buffers(value: &Value) -> Vec<u8> {
     classes.join(" ").into()
 }
 
-fn buffer_lines(name: &str, value: &Value, default: &Value) -> Vec<(Vec<u8>, bool)> {
+fn buffer_lines(name: &str, value: &Value, default: &Value) -> Lines {
     let (Value::Buffers(limits), Value::Buffers(defaults)) = (value, default) else { return Vec::new() };
     let memory = |bytes: u64| format_memory(i64::try_from(bytes).unwrap_or(i64::MAX));
     ["normal", "replica", "pubsub"]
@@ -206,7 +206,7 @@ pub fn events_to_text(flags: u32) -> Vec<u8> {
     text
 }
 
-fn notify_lines(name: &str, value: &Value, default: &Value) -> Vec<(Vec<u8>, bool)> {
+fn notify_lines(name: &str, value: &Value, default: &Value) -> Lines {
     let mut line = format!("{name} ").into_bytes();
     let mut letters = events_to_text(flags(value));
     // What CONFIG GET hides must still survive a restart.
@@ -247,7 +247,7 @@ fn parse_bind(args: &[&[u8]], _: &Value, _: Source) -> Result<Value, String> {
     Ok(Value::Words(or_none(args).iter().map(|a| a.to_vec()).collect()))
 }
 
-fn bind_lines(name: &str, value: &Value, default: &Value) -> Vec<(Vec<u8>, bool)> {
+fn bind_lines(name: &str, value: &Value, default: &Value) -> Lines {
     if value == default { Vec::new() } else { one_line(name, value, default) }
 }
 
@@ -266,7 +266,7 @@ fn parse_replicaof(args: &[&[u8]], _: &Value, _: Source) -> Result<Value, String
     }
 }
 
-fn replicaof_lines(name: &str, value: &Value, default: &Value) -> Vec<(Vec<u8>, bool)> {
+fn replicaof_lines(name: &str, value: &Value, default: &Value) -> Lines {
     bind_lines(name, value, default)
 }
 
@@ -288,7 +288,7 @@ fn parse_dir(args: &[&[u8]], present: &Value, _: Source) -> Result<Value, String
     Ok(Value::Text(path.into_os_string().into_vec()))
 }
 
-fn dir_lines(name: &str, value: &Value, _: &Value) -> Vec<(Vec<u8>, bool)> {
+fn dir_lines(name: &str, value: &Value, _: &Value) -> Lines {
     let mut line = format!("{name} ").into_bytes();
     split::quote(&mut line, &text(value));
     vec![(line, true)]
