@@ -1,6 +1,7 @@
 //! Tidewater: a Redis-protocol in-memory server.
 pub mod base;
 pub mod command;
+pub mod config;
 pub mod keyspace;
 pub mod net;
 pub mod pubsub;

@@ -56,7 +56,7 @@ macro_rules! limits {
 }
 
 limits! {
-    hash_max_listpack_entries: AtomicUsize = 128,
+    hash_max_listpack_entries: AtomicUsize = 512,
     hash_max_listpack_value: AtomicUsize = 64,
     /// Entries a node when positive; -1 to -5 are 4, 8, 16, 32 and 64 KiB a node.
     list_max_listpack_size: AtomicI64 = -2,
