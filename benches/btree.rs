@@ -79,10 +79,9 @@ fn bench(c: &mut Criterion) {
             b.iter_batched(
                 || {
                     fresh += 1;
-                    name(fresh)
+                    (score(fresh, ties), name(fresh))
                 },
-                |m| {
-                    let s = score(fresh, ties);
+                |(s, m)| {
                     tree.insert(s, m.clone());
                     tree.remove(s, m.bytes())
                 },

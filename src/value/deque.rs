@@ -850,7 +850,7 @@ impl Chunk {
         let mut right = Chunk { buf: Buf::new(listpack::empty()), plain: false };
         if let Some(pos) = self.pack().seek(at as i64) {
             right.buf = Buf::new(&listpack::split_off(self, pos));
-            self.buf.relax();
+            self.buf.shrink();
         }
         right
     }
@@ -943,7 +943,10 @@ impl Buf {
                 if need <= self.data.len() {
                     self.slide(ahead);
                 } else {
-                    self.resize(class(need).max(need.next_power_of_two().clamp(64, 1 << 16)), ahead);
+                    // A chunk that grows at an end will go on to; one inserted into may stay as it is.
+                    let at_end = at <= listpack::empty().len() || at + remove + 1 >= len;
+                    let double = if at_end { need.next_power_of_two().clamp(64, 1 << 16) } else { 0 };
+                    self.resize(class(need).max(double), ahead);
                 }
             }
             if ahead {
@@ -1141,7 +1144,7 @@ mod tests {
                     },
                     Op::Set(at, v) if len > 0 => {
                         let at = at % len;
-                        let index = at as i64 - if at % 2 == 0 { 0 } else { len as i64 };
+                        let index = at as i64 - if at.is_multiple_of(2) { 0 } else { len as i64 };
                         prop_assert!(deque.set(index, &v));
                         model[at] = v;
                     }
