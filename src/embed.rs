@@ -144,9 +144,13 @@ impl Builder {
             renames: renames(&config),
         });
         let mut server =
-            Server { engine, config, control, clock, addr: None, net: Mutex::new(None), cron: None };
+            Server { engine, config, control, clock, addr: None, net: Arc::default(), cron: None };
         if self.network {
             server.listen(self.free_port)?;
+        }
+        for name in ["workers", "shards"] {
+            let fixed = |_: &Config| Err("it is fixed when the server starts".to_owned());
+            server.config.on_change(name, Box::new(fixed));
         }
         if !server.clock.is_manual() {
             let stop = Arc::new(cron::Stop::default());
@@ -168,7 +172,7 @@ pub struct Server {
     control: Arc<Control>,
     clock: Clock,
     addr: Option<SocketAddr>,
-    net: Mutex<Option<Net>>,
+    net: Arc<Mutex<Option<Net>>>,
     cron: Option<(Arc<cron::Stop>, std::thread::JoinHandle<()>)>,
 }
 
@@ -213,18 +217,42 @@ impl Server {
 
     /// Closes the sockets and ends every connection.
     pub fn close_network(&self) {
-        drop(self.net.lock().take());
+        // Not under the lock: a worker that ends may be waiting for it, in CONFIG SET port.
+        let net = self.net.lock().take();
+        drop(net);
     }
 
     fn listen(&mut self, free_port: bool) -> Result<(), StartError> {
         let config = net_config(&self.config, free_port);
         let listeners = Listeners::bind(&config).map_err(StartError::Listen)?;
+        if listeners.is_empty() {
+            return Err(StartError::Listen("Configured to not listen anywhere, exiting.".into()));
+        }
         self.addr = listeners.addr();
         if let (0, Some(addr)) = (config.port, self.addr) {
             self.config.set_listening_port("port", addr.port());
         }
         *self.net.lock() = Some(Net::start(self.engine.clone(), listeners, &config, Arc::new(OpenDoor))?);
+        self.follow("port", "Unable to listen on this port. Check server logs.");
+        self.follow("bind", "Failed to bind to specified addresses.");
         Ok(())
+    }
+
+    /// Listens elsewhere when `name` changes.
+    fn follow(&self, name: &str, refusal: &'static str) {
+        let net = Arc::downgrade(&self.net);
+        let hook = move |config: &Config| {
+            let Some(net) = net.upgrade() else { return Ok(()) };
+            let rebound = match &*net.lock() {
+                Some(net) => net.rebind(&net_config(config, false)),
+                None => Ok(()),
+            };
+            rebound.map_err(|e| {
+                tracing::warn!("{e}");
+                refusal.to_owned()
+            })
+        };
+        self.config.on_change(name, Box::new(hook));
     }
 }
 
