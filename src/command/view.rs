@@ -37,6 +37,8 @@ pub struct View<'a> {
     pub(super) effects: Effects,
     pub(super) lane: Lane,
     pub(super) nested: bool,
+    /// Other commands run under the same locks after this one.
+    pub(super) grouped: bool,
     /// The selected database.
     pub db: usize,
     /// Now, Unix milliseconds: one instant for the whole command.
@@ -66,6 +68,7 @@ impl<'a> View<'a> {
             effects: Effects::default(),
             lane,
             nested: false,
+            grouped: false,
             db,
             now,
             no_touch: false,
