@@ -3,6 +3,8 @@
 pub mod commands;
 pub mod cron;
 pub mod engine;
+pub mod log;
+pub mod shutdown;
 pub mod slow;
 
 pub use commands::all_commands;
