@@ -3,6 +3,7 @@ mod client;
 mod command;
 mod connection;
 mod debug;
+pub mod help;
 mod info;
 mod latency;
 mod memory;
