@@ -7,6 +7,7 @@ pub mod engine;
 pub mod latency;
 pub mod meter;
 pub mod observer;
+pub mod process;
 pub mod slow;
 pub mod slowlog;
 

@@ -2,6 +2,7 @@
 use std::fmt::Write;
 
 use super::help::help;
+use crate::command::env::Env;
 use crate::command::stats::{LATENCY_BUCKETS, latency_bucket_end};
 use crate::command::{Arity, Command, CommandError, Context, Group, Outcome};
 use crate::resp::args::Args;
@@ -198,7 +199,7 @@ fn histogram(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let at = ctx.reply.defer();
     let mut n = 0;
     for id in ids {
-        let h = Histogram::of(ctx, id);
+        let h = Histogram::new(env, id);
         if h.calls == 0 {
             continue;
         }
@@ -226,9 +227,9 @@ pub struct Histogram {
 }
 
 impl Histogram {
-    pub fn of(ctx: &Context<'_>, command: usize) -> Self {
+    pub fn new(env: &Env, command: usize) -> Self {
         let mut h = Histogram { calls: 0, buckets: [0; LATENCY_BUCKETS] };
-        ctx.env.stats.each(|w| {
+        env.stats.each(|w| {
             for (sum, bucket) in h.buckets.iter_mut().zip(&w.commands[command].latency) {
                 *sum += bucket.get();
             }

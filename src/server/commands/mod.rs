@@ -8,7 +8,7 @@ mod info;
 mod latency;
 mod memory;
 mod monitor;
-mod server;
+pub mod server;
 mod shutdown;
 mod slowlog;
 
