@@ -281,9 +281,10 @@ fn serve_one(ctx: &mut Context<'_>, waiter: &Arc<Waiter>) {
     if let Err(e) = &result {
         write_error(ctx, e);
     }
+    let nanos = env.clock.ticks().saturating_sub(start);
     (ctx.command, ctx.keys.db, ctx.keys.nested) = was;
     ctx.resumed = false;
-    *ctx.session = session;
+    let served = std::mem::replace(ctx.session, session);
     let answer = std::mem::replace(ctx.reply, reply);
     if ctx.block.take().is_some() {
         waiter.release();
@@ -295,6 +296,7 @@ fn serve_one(ctx: &mut Context<'_>, waiter: &Arc<Waiter>) {
             ctx.keys.locked.db_mut(waiter.db, hash).remove_waiter(key, waiter);
         }
     }
-    count(ctx.keys.stats, command, env.clock.ticks().saturating_sub(start), failed);
+    count(ctx.keys.stats, command, nanos, failed);
+    env.observe(&served, command, args, nanos);
     end_wait(env, waiter, answer);
 }

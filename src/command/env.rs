@@ -30,7 +30,12 @@ impl Services {
 
     /// The service. Panics when it was not wired: a fault of the server's assembly, not of a request.
     pub fn get<T: Any + Send + Sync>(&self) -> &T {
-        self.0.get(&TypeId::of::<T>()).and_then(|s| s.downcast_ref()).expect("the server wires every service")
+        self.find().expect("the server wires every service")
+    }
+
+    /// The service, if it was wired.
+    pub fn find<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.0.get(&TypeId::of::<T>()).and_then(|s| s.downcast_ref())
     }
 }
 

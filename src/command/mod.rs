@@ -11,7 +11,7 @@ pub mod row;
 pub mod session;
 pub mod stats;
 pub mod table;
-mod view;
+pub mod view;
 
 pub mod bitmap;
 pub mod expire;

@@ -314,7 +314,7 @@ impl<'a> View<'a> {
     /// Visits the selected database's part in one shard, locking it for the visit if it is not held. For commands
     /// with `Locks::Walk`. Fails with `SlowLane` when a worker finds the shard held for long.
     pub fn walk<R>(&mut self, shard: u32, f: impl FnOnce(&Db) -> R) -> Result<R, CommandError> {
-        let held = self.locked.shard_ids().any(|s| s == shard);
+        let held = self.locked.holds_shard(shard);
         if held {
             let f = self.locked.part_of(self.db, shard).map(f);
             return f.ok_or(CommandError::SYNTAX);
@@ -328,6 +328,28 @@ impl<'a> View<'a> {
             Some(db) => Ok(f(db)),
             None => Err(CommandError::SYNTAX),
         }
+    }
+
+    /// As `walk`, over all databases: calls back with each one's number and its part in the shard.
+    pub fn walk_databases(&mut self, shard: u32, mut f: impl FnMut(usize, &Db)) -> Result<(), CommandError> {
+        let held = self.locked.holds_shard(shard);
+        let own;
+        let locked = if held {
+            &self.locked
+        } else {
+            own = if self.lane == Lane::Worker {
+                self.env.keyspace.try_lock_shard(shard).ok_or(CommandError::SlowLane)?
+            } else {
+                self.env.keyspace.lock_shard(shard)
+            };
+            &own
+        };
+        for db in 0..self.env.keyspace.databases() {
+            if let Some(part) = locked.part_of(db, shard) {
+                f(db, part);
+            }
+        }
+        Ok(())
     }
 
     /// The database's parts in every shard held; for commands with `Locks::All`.
