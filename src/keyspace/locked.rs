@@ -151,6 +151,10 @@ impl<'k> Locked<'k> {
         self.position(self.ks.shard_of(hash)).is_some()
     }
 
+    pub fn holds_shard(&self, shard: u32) -> bool {
+        self.position(shard).is_some()
+    }
+
     /// Takes one more shard if it is free. Does not wait, so no order can be violated.
     pub fn try_extend(&mut self, hash: u64) -> bool {
         let shard = self.ks.shard_of(hash);
