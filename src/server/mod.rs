@@ -3,6 +3,7 @@
 pub mod commands;
 pub mod cron;
 pub mod engine;
+pub mod evict;
 pub mod slow;
 
 pub use commands::all_commands;
