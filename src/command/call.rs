@@ -58,6 +58,7 @@ pub fn run<'a>(
     for (i, &(command, args)) in requests.iter().enumerate() {
         let mark = ctx.reply.mark();
         ctx.command = command;
+        ctx.keys.set_request(args);
         let failed = match (command.handler)(&mut ctx, args) {
             Ok(()) => false,
             Err(CommandError::SlowLane) => {
@@ -125,7 +126,10 @@ pub fn end_wait(env: &Env, waiter: &Waiter, reply: Reply) {
 pub fn forget_waiter(env: &Env, waiter: &Arc<Waiter>) {
     for key in &waiter.keys {
         let hash = env.keyspace.hash(key);
-        env.keyspace.lock_shard(env.keyspace.shard_of(hash)).db_mut(waiter.db, hash).remove_waiter(key, waiter);
+        env.keyspace
+            .lock_shard(env.keyspace.shard_of(hash))
+            .db_mut(waiter.db, hash)
+            .remove_waiter(key, waiter);
     }
 }
 
@@ -145,23 +149,19 @@ fn finish(ctx: &mut Context<'_>) {
     }
 }
 
-/// Removes up to `max` expired keys of one shard; tells how many. For the cron.
-pub fn expire_due(env: &Env, runner: Runner<'_>, shard: u32, max: usize) -> usize {
-    let now = runner.now;
-    let Some(locked) = env.keyspace.try_lock_shard(shard) else { return 0 };
-    let mut view = View::new(locked, env, runner.stats, runner.rng, runner.lane, 0, now);
-    let mut n = 0;
-    for db in 0..env.keyspace.databases() {
-        view.db = db;
-        while n < max {
-            let due = view.locked.part_of(db, shard).and_then(|d| d.soonest()).filter(|(at, _)| *at <= now);
-            let Some(key) = due.map(|(_, key)| key.to_vec()) else { break };
-            view.expire(&key);
-            n += 1;
-        }
-    }
+/// Runs `f` with one shard, outside of any command: for what the server does by itself. `None`, with nothing done, when
+/// the shard is held for long.
+pub fn with_shard<R>(
+    env: &Env,
+    runner: Runner<'_>,
+    shard: u32,
+    f: impl FnOnce(&mut View<'_>) -> R,
+) -> Option<R> {
+    let locked = env.keyspace.try_lock_shard(shard)?;
+    let mut view = View::new(locked, env, runner.stats, runner.rng, runner.lane, 0, runner.now);
+    let result = f(&mut view);
     settle(&mut view);
-    n
+    Some(result)
 }
 
 /// Runs the command of a claimed waiter on its owner's thread.
@@ -184,6 +184,7 @@ const WAITER_ROUNDS_MAX: usize = 10_000;
 /// Runs a nested command's handler; counts it by itself.
 pub(super) fn invoke(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let start = ctx.env.clock.ticks();
+    ctx.keys.set_request(args);
     let result = (ctx.command.handler)(ctx, args);
     let failed = match &result {
         Ok(()) => false,
@@ -215,7 +216,7 @@ fn count(stats: &WorkerStats, command: &Command, nanos: u64, failed: bool) {
 }
 
 /// Pays what the command owes, under its locks: the count of changes, the notifications.
-fn settle(view: &mut View<'_>) {
+pub(super) fn settle(view: &mut View<'_>) {
     let effects = &mut view.effects;
     if effects.dirty > 0 {
         view.env.gauges.dirty.fetch_add(effects.dirty, Ordering::Relaxed);
@@ -276,6 +277,7 @@ fn serve_one(ctx: &mut Context<'_>, waiter: &Arc<Waiter>) {
     let was = (ctx.command, ctx.keys.db, ctx.keys.nested);
     (ctx.command, ctx.keys.db, ctx.keys.nested, ctx.resumed) = (command, waiter.db, false, true);
     let start = env.clock.ticks();
+    ctx.keys.set_request(args);
     let result = (command.handler)(ctx, args);
     let failed = result.is_err();
     if let Err(e) = &result {

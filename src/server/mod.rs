@@ -10,6 +10,7 @@ pub mod latency;
 pub mod meter;
 pub mod observer;
 pub mod process;
+pub mod evict;
 pub mod slow;
 pub mod slowlog;
 
