@@ -1,9 +1,12 @@
 //! Level 6: `Engine` builds the command table and wires the services; admission, cron, the slow lane, INFO, shutdown.
 //! Must not know sockets.
+pub mod assemble;
 pub mod commands;
 pub mod cron;
 pub mod engine;
+pub mod observer;
 pub mod slow;
 
+pub use assemble::assemble;
 pub use commands::all_commands;
 pub use engine::{Called, Engine, Worker};
