@@ -108,6 +108,15 @@ impl<'a> Context<'a> {
         result
     }
 
+    /// What a container's HELP answers: `lines` between the usual first and last ones.
+    pub fn help(&mut self, lines: &[&str]) {
+        let name = self.command.parent.map_or(self.command.name, |id| self.env.commands.get(id).name);
+        self.reply.array(lines.len() + 3);
+        let first = "<subcommand> [<arg> [value] [opt] ...]. Subcommands are:";
+        self.reply.simple(&format!("{} {first}", name.to_ascii_uppercase()));
+        lines.iter().chain(&["HELP", "    Print this help."]).for_each(|line| self.reply.simple(line));
+    }
+
     pub fn shared_env(&self) -> &'a Env {
         self.env
     }

@@ -107,7 +107,6 @@ pub struct Engine {
 
 impl Engine {
     pub fn new(mut setup: Setup) -> Arc<Self> {
-        super::assemble::add_services(&mut setup.services);
         let table = CommandTable::new(setup.commands, &setup.renames);
         let keyspace = Keyspace::new(setup.shards, setup.databases, setup.rng.next_u64());
         let env = Arc::new(Env::new(
@@ -118,7 +117,6 @@ impl Engine {
             setup.services,
             setup.rng,
         ));
-        super::assemble::wire(&env);
         let slow = {
             let env = env.clone();
             SlowLane::new(Box::new(move || worker(&env, Lane::Slow)))
