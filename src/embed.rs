@@ -16,7 +16,7 @@ use crate::config::{Config, LoadError};
 use crate::net::{Listeners, Net, NetConfig, OpenDoor};
 use crate::server::engine::Setup;
 use crate::server::shutdown::Control;
-use crate::server::{Engine, all_commands, cron};
+use crate::server::{Engine, all_commands, assemble, cron};
 
 /// Shards of a server that has a machine to itself.
 const SHARDS_SERVER: usize = 4096;
@@ -133,7 +133,7 @@ impl Builder {
         services.add(config.clone());
         services.add(control.clone());
         let clock = self.clock.unwrap_or_else(Clock::real);
-        let engine = Engine::new(Setup {
+        let engine = assemble(Setup {
             clock: clock.clone(),
             limits: config.limits().clone(),
             rng: self.seed.map_or_else(Rng::from_os, Rng::from_seed),

@@ -3,11 +3,12 @@ mod client;
 mod command;
 mod connection;
 mod debug;
+pub mod help;
 mod info;
 mod latency;
 mod memory;
 mod monitor;
-mod server;
+pub mod server;
 mod shutdown;
 mod slowlog;
 
