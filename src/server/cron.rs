@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::command;
 use crate::command::client::flag;
+use crate::resp::reply::Reply;
 use crate::server::meter::Meter;
 use crate::server::{Engine, Worker, latency};
 
@@ -92,6 +94,24 @@ pub fn expire_cycle(engine: &Engine, worker: &mut Worker) {
     worker.expire_from = pending.first().map_or((from + part) % shards, |&shard| shard as usize);
     env.stats.expire_cycles.fetch_add(1, Ordering::Relaxed);
     env.stats.note_expire_cycle(late, pending.len() as f64 / looked_at as f64);
+}
+
+/// Ends the waits whose deadline has passed. With the real clock each connection has a timer of its own; a manual clock
+/// has none, so whoever advances it calls this.
+pub fn end_due_waits(engine: &Engine) {
+    let env = engine.env();
+    let now = env.clock.now_ms();
+    for client in env.clients.list() {
+        let waiter = client.waiter.lock().clone();
+        let due = waiter.filter(|w| w.deadline_ms.is_some_and(|at| at <= now));
+        if let Some(waiter) = due
+            && waiter.claim()
+        {
+            let mut reply = Reply::new(waiter.resp3);
+            (waiter.on_timeout)(&mut reply);
+            command::end_wait(env, &waiter, reply);
+        }
+    }
 }
 
 /// Ends connections that have said nothing for `timeout` seconds.

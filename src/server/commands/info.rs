@@ -16,8 +16,7 @@ use crate::resp::args::Args;
 use crate::server::meter::{Meter, Rate};
 use crate::server::process::{self, Cpu, Whose};
 
-/// The Redis whose behaviour this is: what clients and tools that look at the version should see.
-pub const REDIS_VERSION: &str = "7.2.7";
+pub use crate::command::env::REDIS_VERSION;
 
 pub fn commands() -> Vec<Command> {
     vec![
