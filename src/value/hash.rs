@@ -493,6 +493,7 @@ mod tests {
     #[test]
     fn converts_at_the_limits() {
         let limits = Limits::new();
+        limits.hash_max_listpack_entries.set(128);
         let mut cell = new_cell(b"k");
         for i in 0..128 {
             assert!(set(&mut cell, format!("f{i}").as_bytes(), b"1", &limits, 7));
