@@ -663,7 +663,7 @@ fn mset(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn store_all(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(CommandError::wrong_arity(&ctx.command.full_name));
     }
     ctx.slow_lane(args.len() / 2)?;
@@ -676,8 +676,8 @@ fn store_all(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let none_exists =
-        args.len() % 2 == 0 || !args.iter().skip(1).step_by(2).any(|key| ctx.keys.get_mut(key).is_some());
+    let none_exists = args.len().is_multiple_of(2)
+        || !args.iter().skip(1).step_by(2).any(|key| ctx.keys.get_mut(key).is_some());
     if none_exists {
         store_all(ctx, args)?;
     }

@@ -123,7 +123,8 @@ impl<'a> HashRef<'a> {
     }
 }
 
-/// See [`HashRef::iter`].
+/// See [`HashRef::iter`]. Lives on the stack only, so that its size matters less than another allocation.
+#[allow(clippy::large_enum_variant)]
 pub enum Pairs<'a> {
     Packed(listpack::Pairs<'a>),
     Table(table::Iter<'a, Pair>),
