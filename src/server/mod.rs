@@ -3,6 +3,7 @@
 pub mod commands;
 pub mod assemble;
 pub mod cron;
+pub mod digest;
 pub mod engine;
 pub mod latency;
 pub mod meter;

@@ -9,9 +9,8 @@ use crate::server::slowlog::SlowLog;
 const GET_DEFAULT: usize = 10;
 
 pub fn commands() -> Vec<Command> {
-    let sub = |name, arity, handler| {
-        Command::new(name, arity, handler).admin().loading().stale().since("2.2.12")
-    };
+    let sub =
+        |name, arity, handler| Command::new(name, arity, handler).admin().loading().stale().since("2.2.12");
     vec![
         Command::container(
             "slowlog",
