@@ -18,6 +18,7 @@ use crate::command::Command;
 pub fn all_commands() -> Vec<Command> {
     let families = [
         crate::command::commands,
+        crate::config::commands::commands,
         crate::txn::commands,
         crate::pubsub::commands,
         client::commands,
