@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::value::cell::{Cell, Kind, Type};
+use crate::value::hash::HashRef;
 use crate::value::intset::Intset;
 use crate::value::listpack::{Elem, Listpack};
 use crate::value::table;
@@ -96,10 +97,7 @@ fn set(cell: &Cell, each: &mut dyn FnMut(Elem<'_>)) {
 }
 
 fn hash(cell: &Cell, each: &mut dyn FnMut(Elem<'_>, Elem<'_>)) {
-    match cell.kind() {
-        Kind::HashPacked => Listpack::new(cell.body()).pairs().for_each(|(f, v)| each(f, v)),
-        _ => {}
-    }
+    HashRef::of(cell).iter().for_each(|(f, v)| each(f, v));
 }
 
 fn zset(cell: &Cell, each: &mut dyn FnMut(Elem<'_>, f64)) {

@@ -116,7 +116,7 @@ fn readable(command: &Command, args: Args<'_>) -> Vec<Vec<u8>> {
     out
 }
 
-/// Whether an argument is a password, or may hold one.
+/// Whether an argument is a password, or may hold one: shown to nobody, in MONITOR as in the slow log.
 pub fn is_secret(command: &Command, args: Args<'_>, i: usize) -> bool {
     let word = |at: usize, w: &str| args.get(at).is_some_and(|a| eq_nocase(a, w));
     match command.full_name.as_str() {

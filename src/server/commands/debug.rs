@@ -7,6 +7,7 @@ use super::server::ReplicationId;
 use crate::base::glob::glob_match;
 use crate::base::num::{parse_f64, parse_i64, parse_memory};
 use crate::command::client::{Client, flag};
+use crate::command::object::encoding_name;
 use crate::command::row::Locks;
 use crate::command::view::lru_clock;
 use crate::command::{Arity, Command, CommandError, Context, Group, Outcome};
@@ -126,20 +127,6 @@ fn sleep(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     ctx.reply.ok();
     Ok(())
-}
-
-fn encoding_name(cell: &Cell) -> &'static str {
-    match cell.kind() {
-        Kind::StrInt => "int",
-        Kind::StrRaw if cell.body().len() <= 44 && !cell.is_mutated() => "embstr",
-        Kind::StrRaw | Kind::StrBig => "raw",
-        Kind::ListPacked | Kind::SetPacked | Kind::HashPacked | Kind::ZSetPacked => "listpack",
-        Kind::ListDeque => "quicklist",
-        Kind::SetInts => "intset",
-        Kind::SetTable | Kind::HashTable => "hashtable",
-        Kind::ZSetTree => "skiplist",
-        Kind::Stream => "stream",
-    }
 }
 
 fn object(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {

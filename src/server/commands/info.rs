@@ -13,6 +13,7 @@ use crate::command::row::Locks;
 use crate::command::stats::{Counter, WorkerStats};
 use crate::command::{Arity, Command, CommandError, Context, Group, Outcome};
 use crate::config::Config;
+use crate::pubsub::{Kind, PubSub};
 use crate::resp::args::Args;
 use crate::server::meter::{Meter, Rate};
 use crate::server::process::{self, Cpu, Whose};
@@ -413,8 +414,16 @@ fn stats(f: &Facts<'_>, out: &mut Text) {
     out.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
 }
 
-fn pubsub(_: &Facts<'_>, out: &mut Text) {
-    out.zeros(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"]);
+fn pubsub(f: &Facts<'_>, out: &mut Text) {
+    let hub = f.env.services.find::<PubSub>();
+    let kinds = [
+        ("pubsub_channels", Kind::Channel),
+        ("pubsub_patterns", Kind::Pattern),
+        ("pubsubshard_channels", Kind::ShardChannel),
+    ];
+    for (name, kind) in kinds {
+        out.put(name, hub.map_or(0, |hub| hub.channel_count(kind)));
+    }
 }
 
 fn replication(f: &Facts<'_>, out: &mut Text) {
