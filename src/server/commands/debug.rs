@@ -6,12 +6,12 @@ use super::help::help;
 use super::server::ReplicationId;
 use crate::base::glob::glob_match;
 use crate::base::num::{parse_f64, parse_i64, parse_memory};
-use crate::command::client::{Client, flag};
 use crate::command::object::encoding_name;
 use crate::command::row::Locks;
 use crate::command::view::lru_clock;
 use crate::command::{Arity, Command, CommandError, Context, Group, Outcome};
 use crate::config::Config;
+use crate::config::commands::is_local;
 use crate::resp::args::{Args, eq_nocase};
 use crate::server::digest::{self, Digest};
 use crate::server::meter::Meter;
@@ -72,7 +72,7 @@ const SUBCOMMANDS: &[Sub] = &[
 
 fn debug(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let config = ctx.env.services.find::<Config>();
-    if config.is_some_and(|c| !c.allows("enable-debug-command", is_local(ctx.client()))) {
+    if config.is_some_and(|c| !c.allows("enable-debug-command", is_local(&ctx.client().addr))) {
         return Err(CommandError::new(
             "ERR DEBUG command not allowed. If the enable-debug-command option is set to \"local\", you can run it \
              from a local connection, otherwise you need to set this option in the configuration file, and then \
@@ -87,12 +87,6 @@ fn debug(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             String::from_utf8_lossy(&args[1][..args[1].len().min(128)])
         ))),
     }
-}
-
-/// Whether the client is on this machine.
-fn is_local(client: &Client) -> bool {
-    let loopback = ["127.", "[::1]", "::1", "[::ffff:127.", "::ffff:127."];
-    client.has_flag(flag::UNIX | flag::LOCAL) || loopback.iter().any(|p| client.addr.starts_with(p))
 }
 
 fn nothing(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
@@ -306,7 +300,7 @@ fn protocol(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         _ => {
             return Err(CommandError::new(
                 "ERR Wrong protocol type name. Please use one of the following: \
-                 string|integer|double|null|array|set|map|attrib|push|verbatim|true|false",
+                 string|integer|double|bignum|null|array|set|map|attrib|push|verbatim|true|false",
             ));
         }
     }

@@ -8,7 +8,7 @@ use super::latency::Histogram;
 use super::server::ReplicationId;
 use crate::base::alloc;
 use crate::command::client::{Client, flag};
-use crate::command::env::Env;
+use crate::command::env::{Env, REDIS_VERSION};
 use crate::command::row::Locks;
 use crate::command::stats::{Counter, WorkerStats};
 use crate::command::{Arity, Command, CommandError, Context, Group, Outcome};
@@ -17,9 +17,6 @@ use crate::pubsub::{Kind, PubSub};
 use crate::resp::args::Args;
 use crate::server::meter::{Meter, Rate};
 use crate::server::process::{self, Cpu, Whose};
-
-/// The Redis whose behaviour this is: what clients and tools that look at the version should see.
-pub const REDIS_VERSION: &str = "7.2.7";
 
 pub fn commands() -> Vec<Command> {
     vec![

@@ -4,9 +4,9 @@ use std::fmt::Write;
 use parking_lot::Mutex;
 
 use super::help::help;
-use super::info::REDIS_VERSION;
 use crate::base::num::parse_i64;
 use crate::base::rng::Rng;
+use crate::command::env::REDIS_VERSION;
 use crate::command::{Arity, Command, CommandError, Context, Group, Outcome};
 use crate::resp::args::{Args, eq_nocase};
 

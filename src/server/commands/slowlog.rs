@@ -41,7 +41,10 @@ pub fn commands() -> Vec<Command> {
 
 fn get(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if args.len() > 3 {
-        return Err(CommandError::wrong_arity("slowlog|get"));
+        return Err(CommandError::new(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{}'. Try SLOWLOG HELP.",
+            String::from_utf8_lossy(&args[1])
+        )));
     }
     let count = match args.get(2) {
         None => GET_DEFAULT,
