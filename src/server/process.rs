@@ -56,8 +56,15 @@ pub fn total_memory_bytes() -> usize {
     kib.unwrap_or(0) * 1024
 }
 
+/// Writes where the calling thread is to the log, in a form that people and tools look for.
+pub fn log_stack(why: &str) {
+    let stack = std::backtrace::Backtrace::force_capture();
+    tracing::error!("=== TIDEWATER CRASH REPORT: {why} ===\n------ STACK TRACE ------\n{stack}");
+}
+
 /// Ends the process as an access to bad memory would.
 pub fn crash() -> ! {
+    log_stack("DEBUG SEGFAULT");
     // SAFETY: sends this process a signal, whose handlers are made for any moment.
     unsafe {
         libc::raise(libc::SIGSEGV);

@@ -102,7 +102,7 @@ fn with_persistence(_: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn abort(why: &str) -> Outcome {
-    tracing::error!("Aborting on request: {why}");
+    process::log_stack(why);
     std::process::abort()
 }
 
