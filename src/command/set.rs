@@ -590,7 +590,7 @@ fn sintercard(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// The keys whose number stands at `at`, and what follows them.
-pub(super) fn numkeys(args: Args<'_>, at: usize) -> Result<(Args<'_>, Args<'_>), CommandError> {
+fn numkeys(args: Args<'_>, at: usize) -> Result<(Args<'_>, Args<'_>), CommandError> {
     let n = args.get(at).and_then(parse_i64).filter(|n| *n > 0);
     let n = n.ok_or(CommandError::new("ERR numkeys should be greater than 0"))?;
     match usize::try_from(n) {
