@@ -1,12 +1,15 @@
 //! A digest of values and of the whole dataset, for DEBUG DIGEST and for comparing two servers. It depends on the
 //! contents alone: not on encodings, nor on the order of what has none, nor on the process. 160 bits; not Redis's own.
+use std::any::Any;
 use std::fmt;
 
 use crate::value::cell::{Cell, Kind, Type};
+use crate::value::deque::Deque;
 use crate::value::hash::HashRef;
-use crate::value::intset::Intset;
 use crate::value::listpack::{Elem, Listpack};
+use crate::value::set::SetRef;
 use crate::value::table;
+use crate::value::zset::ZSetRef;
 
 /// 160 bits in three words; of the last, only half is printed.
 #[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
@@ -82,18 +85,21 @@ fn string(cell: &Cell) -> Digest {
 }
 
 fn list(cell: &Cell, each: &mut dyn FnMut(Elem<'_>)) {
-    match cell.kind() {
-        Kind::ListPacked => Listpack::new(cell.body()).iter().for_each(each),
-        _ => {}
+    match large_list(cell) {
+        Some(deque) => deque.iter().for_each(each),
+        None if cell.kind() == Kind::ListPacked => Listpack::new(cell.body()).iter().for_each(each),
+        None => {}
     }
 }
 
+/// The chunks of a large list.
+pub fn large_list(cell: &Cell) -> Option<&Deque> {
+    let value: &dyn Any = cell.as_large()?;
+    value.downcast_ref()
+}
+
 fn set(cell: &Cell, each: &mut dyn FnMut(Elem<'_>)) {
-    match cell.kind() {
-        Kind::SetInts => Intset::new(cell.body()).iter().for_each(|n| each(Elem::Int(n))),
-        Kind::SetPacked => Listpack::new(cell.body()).iter().for_each(each),
-        _ => {}
-    }
+    SetRef::of(cell).iter().for_each(each);
 }
 
 fn hash(cell: &Cell, each: &mut dyn FnMut(Elem<'_>, Elem<'_>)) {
@@ -101,12 +107,7 @@ fn hash(cell: &Cell, each: &mut dyn FnMut(Elem<'_>, Elem<'_>)) {
 }
 
 fn zset(cell: &Cell, each: &mut dyn FnMut(Elem<'_>, f64)) {
-    match cell.kind() {
-        Kind::ZSetPacked => Listpack::new(cell.body()).pairs().for_each(|(member, score)| {
-            each(member, crate::base::num::parse_f64(&score.to_vec()).unwrap_or(0.0));
-        }),
-        _ => {}
-    }
+    ZSetRef::of(cell).iter().for_each(|(member, score)| each(member, score));
 }
 
 #[cfg(test)]

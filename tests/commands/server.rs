@@ -271,6 +271,31 @@ fn debug() {
 }
 
 #[test]
+fn digests_do_not_depend_on_the_encoding() {
+    let digest = |large: bool| {
+        let mut t = Local::new();
+        let limits = &t.engine.env().limits;
+        if large {
+            limits.hash_max_listpack_entries.set(1);
+            limits.zset_max_listpack_entries.set(1);
+        }
+        t.run("HSET h a 1 b 2 c x");
+        t.run("ZADD z 1.5 a -0 b inf c");
+        let encoding = if large { "encoding:skiplist" } else { "encoding:listpack" };
+        assert!(t.run("DEBUG OBJECT z").contains(encoding));
+        let one = t.run("DEBUG DIGEST");
+        t.run("HSET h a 2");
+        t.run("ZADD z 2.5 a");
+        assert_ne!(t.run("DEBUG DIGEST"), one);
+        t.run("HSET h a 1");
+        t.run("ZADD z 1.5 a");
+        assert_eq!(t.run("DEBUG DIGEST"), one);
+        one
+    };
+    assert_eq!(digest(false), digest(true));
+}
+
+#[test]
 fn command_list_and_keys() {
     let mut t = Local::new();
     assert_eq!(t.run("COMMAND LIST FILTERBY PATTERN set"), r#"["set"]"#);

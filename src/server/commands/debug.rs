@@ -17,6 +17,7 @@ use crate::server::digest::{self, Digest};
 use crate::server::meter::Meter;
 use crate::server::process;
 use crate::value::cell::{Cell, Kind};
+use crate::value::deque::ChunkView;
 
 pub fn commands() -> Vec<Command> {
     vec![
@@ -157,7 +158,12 @@ fn serialized_len(cell: &Cell) -> usize {
 
 /// Nodes, elements and bytes of a large list.
 fn list_shape(cell: &Cell) -> (usize, usize, usize) {
-    (1, 0, cell.mem_bytes())
+    let Some(deque) = digest::large_list(cell) else { return (1, 0, cell.mem_bytes()) };
+    let bytes_of = |chunk| match chunk {
+        ChunkView::Packed(bytes) | ChunkView::Plain(bytes) => bytes.len(),
+    };
+    let (nodes, bytes) = deque.chunks().map(bytes_of).fold((0, 0), |(n, sum), bytes| (n + 1, sum + bytes));
+    (nodes, deque.len(), bytes)
 }
 
 fn digest_all(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
