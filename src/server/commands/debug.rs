@@ -257,6 +257,7 @@ fn populate(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
+#[allow(clippy::approx_constant)]
 fn protocol(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let reply = &mut *ctx.reply;
     let kind = String::from_utf8_lossy(&args[2]).to_ascii_lowercase();
