@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::limits::Limits;
+use crate::command::env::REDIS_VERSION;
 use crate::config::{Cli, Config, parse_command_line};
 use crate::embed::{Builder, Server, StartError};
 use crate::server::shutdown::Request;
 use crate::server::log;
 
-/// The version of Redis whose behaviour this is.
-pub const REDIS_VERSION: &str = "7.2.4";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How long connections may take to take their last replies when the server ends.

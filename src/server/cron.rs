@@ -46,6 +46,9 @@ pub fn tick(engine: &Engine, worker: &mut Worker) {
     let env = engine.env();
     crate::base::alloc::note_peak();
     if let Some(meter) = env.services.find::<Meter>() {
+        if meter.cron_paused.load(Ordering::Relaxed) {
+            return;
+        }
         meter.tick(env);
     }
     if env.active_expire.load(Ordering::Relaxed) {
