@@ -19,7 +19,7 @@ use crate::resp::reply::Reply;
 #[derive(Debug)]
 pub enum Ran {
     /// The reply is written.
-    Done { failed: bool, nanos: u64 },
+    Done,
     /// It waits for keys; nothing is written.
     Blocked(Arc<Waiter>),
     /// Nothing was done: to be run again in the slow lane.
@@ -38,45 +38,49 @@ pub struct Runner<'a> {
     pub ticks: &'a mut u64,
 }
 
-/// Runs one command with its keys locked, to the end of its effects. A command that blocks is registered with its
-/// keys before the locks go, so that no element can slip past it.
+/// Runs commands one after the other with the keys of all of them locked, each to the end of its effects; tells how
+/// many ran, and how the last one ended. Stops at one that did not simply end. A command that blocks is registered
+/// with its keys before the locks go, so that no element can slip past it.
 pub fn run<'a>(
     env: &'a Env,
     runner: Runner<'a>,
     locked: Locked<'a>,
     session: &'a mut Session,
     reply: &'a mut Reply,
-    command: &'a Command,
-    args: Args<'_>,
-) -> Ran {
+    requests: &[(&'a Command, Args<'_>)],
+) -> (usize, Ran) {
     let Runner { stats, rng, lane, now, ticks } = runner;
+    let Some(&(first, _)) = requests.first() else { return (0, Ran::Done) };
     let mut view = View::new(locked, env, stats, rng, lane, session.db, now);
     view.no_touch = session.no_touch;
-    view.set_request(args);
-    let mark = reply.mark();
-    let mut ctx = Context { keys: view, reply, session, env, command, block: None, resumed: false };
-    let result = (command.handler)(&mut ctx, args);
-    let failed = match result {
-        Ok(()) => false,
-        Err(CommandError::SlowLane) => {
-            ctx.reply.truncate(mark);
-            return Ran::SlowLane;
+    view.grouped = requests.len() > 1;
+    let mut ctx = Context { keys: view, reply, session, env, command: first, block: None, resumed: false };
+    for (i, &(command, args)) in requests.iter().enumerate() {
+        let mark = ctx.reply.mark();
+        ctx.command = command;
+        ctx.keys.set_request(args);
+        let failed = match (command.handler)(&mut ctx, args) {
+            Ok(()) => false,
+            Err(CommandError::SlowLane) => {
+                ctx.reply.truncate(mark);
+                return (i, Ran::SlowLane);
+            }
+            Err(e) => {
+                write_error(&mut ctx, &e);
+                true
+            }
+        };
+        if let Some(block) = ctx.block.take() {
+            return (i, Ran::Blocked(register(&mut ctx, block, args)));
         }
-        Err(e) => {
-            write_error(&mut ctx, &e);
-            true
-        }
-    };
-    if let Some(block) = ctx.block.take() {
-        return Ran::Blocked(register(&mut ctx, block, args));
+        finish(&mut ctx);
+        let end = env.clock.ticks();
+        let nanos = end.saturating_sub(*ticks);
+        *ticks = end;
+        count(stats, command, nanos, failed);
+        env.observe(ctx.session, command, args, nanos);
     }
-    finish(&mut ctx);
-    let end = env.clock.ticks();
-    let nanos = end.saturating_sub(*ticks);
-    *ticks = end;
-    count(stats, command, nanos, failed);
-    env.observe(ctx.session, command, args, nanos);
-    Ran::Done { failed, nanos }
+    (requests.len(), Ran::Done)
 }
 
 /// Queues the client for the keys that its command waits for.
@@ -130,7 +134,12 @@ pub fn forget_waiter(env: &Env, waiter: &Arc<Waiter>) {
 }
 
 /// Pays what was owed and serves who was waiting for it, until nothing is left.
+#[inline]
 fn finish(ctx: &mut Context<'_>) {
+    let owed = &ctx.keys.effects;
+    if owed.dirty == 0 && owed.events.is_empty() && owed.ready.is_empty() {
+        return;
+    }
     settle(&mut ctx.keys);
     let mut rounds = 0;
     while !ctx.keys.effects.ready.is_empty() && rounds < WAITER_ROUNDS_MAX {
@@ -274,9 +283,10 @@ fn serve_one(ctx: &mut Context<'_>, waiter: &Arc<Waiter>) {
     if let Err(e) = &result {
         write_error(ctx, e);
     }
+    let nanos = env.clock.ticks().saturating_sub(start);
     (ctx.command, ctx.keys.db, ctx.keys.nested) = was;
     ctx.resumed = false;
-    *ctx.session = session;
+    let served = std::mem::replace(ctx.session, session);
     let answer = std::mem::replace(ctx.reply, reply);
     if ctx.block.take().is_some() {
         waiter.release();
@@ -288,6 +298,7 @@ fn serve_one(ctx: &mut Context<'_>, waiter: &Arc<Waiter>) {
             ctx.keys.locked.db_mut(waiter.db, hash).remove_waiter(key, waiter);
         }
     }
-    count(ctx.keys.stats, command, env.clock.ticks().saturating_sub(start), failed);
+    count(ctx.keys.stats, command, nanos, failed);
+    env.observe(&served, command, args, nanos);
     end_wait(env, waiter, answer);
 }

@@ -27,6 +27,48 @@ pub mod flag {
     pub const LOCAL: u32 = 1 << 11;
 }
 
+/// The classes of `client-output-buffer-limit`, in its order.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum OutputClass {
+    Normal,
+    Replica,
+    PubSub,
+}
+
+/// How much output may wait for a client of one class. 0 is no limit.
+#[derive(Default, Debug)]
+pub struct OutputLimit {
+    hard_bytes: AtomicUsize,
+    soft_bytes: AtomicUsize,
+    soft_seconds: AtomicU64,
+}
+
+impl OutputLimit {
+    pub fn new(hard_bytes: u64, soft_bytes: u64, soft_seconds: u64) -> Self {
+        let limit = Self::default();
+        limit.set(hard_bytes, soft_bytes, soft_seconds);
+        limit
+    }
+
+    pub fn set(&self, hard_bytes: u64, soft_bytes: u64, soft_seconds: u64) {
+        let size = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        self.hard_bytes.store(size(hard_bytes), Ordering::Relaxed);
+        self.soft_bytes.store(size(soft_bytes), Ordering::Relaxed);
+        self.soft_seconds.store(soft_seconds, Ordering::Relaxed);
+    }
+
+    /// The hard limit, `None` when there is none.
+    pub fn hard(&self) -> Option<usize> {
+        Some(self.hard_bytes.load(Ordering::Relaxed)).filter(|&n| n > 0)
+    }
+
+    /// The soft limit and for how many milliseconds it may be exceeded.
+    pub fn soft(&self) -> Option<(usize, u64)> {
+        let bytes = self.soft_bytes.load(Ordering::Relaxed);
+        (bytes > 0).then(|| (bytes, self.soft_seconds.load(Ordering::Relaxed).saturating_mul(1000)))
+    }
+}
+
 /// What changes rarely and is text.
 #[derive(Default, Clone)]
 pub struct Labels {
@@ -36,12 +78,6 @@ pub struct Labels {
     pub user: String,
 }
 
-/// Messages from others (pub/sub, MONITOR), waiting for the connection to send them.
-struct Outbox {
-    reply: Reply,
-    /// Bytes ever put in, for the connection's own accounting.
-    since_ms: Option<u64>,
-}
 
 /// One client, shared between its connection and everyone else.
 pub struct Client {
@@ -78,9 +114,12 @@ pub struct Client {
     pub worker: AtomicUsize,
     /// The blocked command, if any.
     pub waiter: Mutex<Option<Arc<Waiter>>>,
-    outbox: Mutex<Outbox>,
+    /// Messages from others (pub/sub, MONITOR), waiting for the connection to send them.
+    outbox: Mutex<Reply>,
     outbox_bytes: AtomicUsize,
     has_mail: AtomicBool,
+    /// Since when the soft output limit has been exceeded, Unix milliseconds; 0 when it is not.
+    over_soft_since_ms: AtomicU64,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -121,9 +160,10 @@ impl Client {
             total_net_out: AtomicU64::new(0),
             worker: AtomicUsize::new(0),
             waiter: Mutex::new(None),
-            outbox: Mutex::new(Outbox { reply: Reply::new(false), since_ms: None }),
+            outbox: Mutex::new(Reply::new(false)),
             outbox_bytes: AtomicUsize::new(0),
             has_mail: AtomicBool::new(false),
+            over_soft_since_ms: AtomicU64::new(0),
             wake,
         }
     }
@@ -144,14 +184,16 @@ impl Client {
         self.resp.load(Ordering::Relaxed) == 3
     }
 
-    /// Leaves a message, already in the client's protocol, and wakes its connection.
-    pub fn push(&self, message: &[u8]) {
-        {
+    /// Leaves a message, which `write` writes in the client's protocol, and wakes its connection. Whoever pushes for
+    /// a command uses `Env::push`, which minds the output limits.
+    pub fn push(&self, write: impl FnOnce(&mut Reply)) {
+        let was = {
             let mut out = self.outbox.lock();
-            out.reply.raw(message);
-            self.outbox_bytes.store(out.reply.total_len(), Ordering::Relaxed);
-        }
-        if !self.has_mail.swap(true, Ordering::AcqRel) {
+            write(&mut out);
+            self.outbox_bytes.store(out.total_len(), Ordering::Relaxed);
+            self.has_mail.swap(true, Ordering::AcqRel)
+        };
+        if !was {
             (self.wake)();
         }
     }
@@ -170,23 +212,46 @@ impl Client {
     pub fn take_mail(&self, to: &mut Reply) {
         let mut out = self.outbox.lock();
         self.has_mail.store(false, Ordering::Release);
-        let resp3 = out.reply.resp3();
-        let mail = std::mem::replace(&mut out.reply, Reply::new(resp3));
+        let mail = std::mem::take(&mut *out);
         self.outbox_bytes.store(0, Ordering::Relaxed);
-        out.since_ms = None;
         drop(out);
         to.append(mail);
     }
 
-    /// Since when the soft output limit has been exceeded: noted by `over` and cleared by a take.
-    pub fn over_soft_limit_since(&self, now_ms: u64, over: bool) -> Option<u64> {
-        let mut out = self.outbox.lock();
-        if over {
-            out.since_ms.get_or_insert(now_ms);
-        } else {
-            out.since_ms = None;
+    /// All output that waits: unsent replies and messages.
+    pub fn pending_bytes(&self) -> usize {
+        self.output_bytes.load(Ordering::Relaxed) + self.mail_bytes()
+    }
+
+    /// Whose output limit counts. A client in MONITOR is a normal one, as Redis shows it.
+    pub fn output_class(&self) -> OutputClass {
+        if self.has_flag(flag::PUBSUB) { OutputClass::PubSub } else { OutputClass::Normal }
+    }
+
+    /// Whether `pending` bytes of output are more than the client's class may leave waiting: at once past the hard
+    /// limit, after its time past the soft one.
+    pub fn is_over(&self, limit: &OutputLimit, pending: usize, now_ms: impl FnOnce() -> u64) -> bool {
+        if limit.hard().is_some_and(|hard| pending > hard) {
+            return true;
         }
-        out.since_ms
+        match limit.soft() {
+            Some((soft, time_ms)) if pending > soft => {
+                let now = now_ms();
+                match self.over_soft_since_ms.load(Ordering::Relaxed) {
+                    0 => {
+                        self.over_soft_since_ms.store(now.max(1), Ordering::Relaxed);
+                        false
+                    }
+                    since => now.saturating_sub(since) > time_ms,
+                }
+            }
+            _ => {
+                if self.over_soft_since_ms.load(Ordering::Relaxed) != 0 {
+                    self.over_soft_since_ms.store(0, Ordering::Relaxed);
+                }
+                false
+            }
+        }
     }
 
     /// Ends the connection: at once, or after what is already written.

@@ -80,7 +80,7 @@ impl<'a> Context<'a> {
     /// Gives the shards back while the command goes on with pinned values. After this the keys are out of reach.
     /// Inside a transaction the locks stay. Call it only with nothing owed (no change made).
     pub fn release_keys(&mut self) {
-        if !self.keys.nested {
+        if !self.keys.nested && !self.keys.grouped {
             self.keys.locked.release();
         }
     }
@@ -106,6 +106,15 @@ impl<'a> Context<'a> {
         self.command = outer;
         self.keys.nested = was;
         result
+    }
+
+    /// What a container's HELP answers: `lines` between the usual first and last ones.
+    pub fn help(&mut self, lines: &[&str]) {
+        let name = self.command.parent.map_or(self.command.name, |id| self.env.commands.get(id).name);
+        self.reply.array(lines.len() + 3);
+        let first = "<subcommand> [<arg> [value] [opt] ...]. Subcommands are:";
+        self.reply.simple(&format!("{} {first}", name.to_ascii_uppercase()));
+        lines.iter().chain(&["HELP", "    Print this help."]).for_each(|line| self.reply.simple(line));
     }
 
     pub fn shared_env(&self) -> &'a Env {

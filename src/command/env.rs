@@ -5,19 +5,20 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 
 use crate::base::clock::Clock;
 use crate::base::limits::Limits;
 use crate::base::reclaim::Reclaimer;
 use crate::base::rng::Rng;
-use crate::command::client::Clients;
+use crate::command::client::{Client, Clients, OutputLimit, flag};
 use crate::command::notify::Notifier;
 use crate::command::stats::Stats;
 use crate::command::table::CommandTable;
 use crate::command::{Command, Session};
 use crate::keyspace::Keyspace;
 use crate::resp::args::Args;
+use crate::resp::reply::Reply;
 
 /// Services of upper layers (pub/sub, configuration, ...), found by type. Not for hot paths.
 #[derive(Default)]
@@ -30,9 +31,17 @@ impl Services {
 
     /// The service. Panics when it was not wired: a fault of the server's assembly, not of a request.
     pub fn get<T: Any + Send + Sync>(&self) -> &T {
-        self.0.get(&TypeId::of::<T>()).and_then(|s| s.downcast_ref()).expect("the server wires every service")
+        self.find().expect("the server wires every service")
+    }
+
+    /// The service, if it was wired.
+    pub fn find<T: Any + Send + Sync>(&self) -> Option<&T> {
+        self.0.get(&TypeId::of::<T>()).and_then(|s| s.downcast_ref())
     }
 }
+
+/// The Redis version whose behaviour this is, as INFO and HELLO tell it.
+pub const REDIS_VERSION: &str = "7.2.4";
 
 /// Which commands CLIENT PAUSE holds back.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -80,6 +89,12 @@ pub struct Env {
     pub notifier: OnceLock<Arc<dyn Notifier>>,
     pub observer: OnceLock<Arc<dyn Observer>>,
     pub session_end: OnceLock<Vec<SessionEnd>>,
+    /// The default user's password; empty is none.
+    pub requirepass: RwLock<Vec<u8>>,
+    /// Whether clients from other machines are turned away while there is no password.
+    pub protected_mode: AtomicBool,
+    /// By `OutputClass`.
+    pub output_limits: [OutputLimit; 3],
     /// Whether expired keys are removed by the background cycle (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: AtomicBool,
     /// Whether anyone reads the journal: handlers then state their effects.
@@ -114,6 +129,13 @@ impl Env {
             notifier: OnceLock::new(),
             observer: OnceLock::new(),
             session_end: OnceLock::new(),
+            requirepass: RwLock::default(),
+            protected_mode: AtomicBool::new(false),
+            output_limits: [
+                OutputLimit::default(),
+                OutputLimit::new(256 << 20, 64 << 20, 60),
+                OutputLimit::new(32 << 20, 8 << 20, 60),
+            ],
             active_expire: AtomicBool::new(true),
             journal_on: AtomicBool::new(false),
             rng: Mutex::new(rng),
@@ -141,6 +163,34 @@ impl Env {
         if wanted && let Some(observer) = self.observer.get() {
             observer.ran(self, session, command, args, nanos);
         }
+    }
+
+    /// Leaves a message for a client, and ends it when that is more than its output limit allows.
+    pub fn push(&self, client: &Client, write: impl FnOnce(&mut Reply)) {
+        if client.has_flag(flag::CLOSE_NOW) {
+            return;
+        }
+        client.push(write);
+        self.enforce_output_limit(client, client.pending_bytes());
+    }
+
+    /// Ends a client at once when `pending` bytes of output are more than its class may leave waiting. Tells whether
+    /// it did.
+    pub fn enforce_output_limit(&self, client: &Client, pending: usize) -> bool {
+        let limit = &self.output_limits[client.output_class() as usize];
+        if !client.is_over(limit, pending, || self.clock.now_ms()) {
+            return false;
+        }
+        if !client.has_flag(flag::CLOSE_NOW) {
+            self.stats.obuf_disconnects.fetch_add(1, Ordering::Relaxed);
+            client.close(false);
+        }
+        true
+    }
+
+    /// Whether keys may expire now: not while clients are paused, so that replicas see nothing change.
+    pub fn expiry_paused(&self) -> bool {
+        self.paused.load(Ordering::Relaxed) && self.paused_until(self.clock.now_ms(), true).is_some()
     }
 
     /// Until when (Unix ms) commands of this kind are held back, if they are.

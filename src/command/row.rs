@@ -423,6 +423,13 @@ impl Command {
         self
     }
 
+    /// A command on declared keys that neither waits nor steers the connection: may share its locks with others.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        const NOT: Flags = Flags::BLOCKING.with(Flags::UNQUEUED).with(Flags::PUBSUB).with(Flags::ADMIN);
+        self.locks == Locks::Keys && !self.specs.is_empty() && !self.flags.has(NOT)
+    }
+
     /// Calls back with the index and the flags of each key. `false` when the arguments cannot be right.
     pub fn each_key(&self, args: Args<'_>, found: &mut dyn FnMut(usize, &'static str)) -> bool {
         if let Some(finder) = self.finder {

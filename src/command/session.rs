@@ -1,4 +1,5 @@
 //! A client's own state: only its connection, or whoever runs a command for it, touches this.
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::command::client::Client;
@@ -45,9 +46,9 @@ pub struct Session {
     pub watched: Vec<(usize, Box<[u8]>)>,
     pub watch: Option<Arc<Watch>>,
     /// Subscribed channels, patterns and shard channels; pub/sub keeps them.
-    pub channels: Vec<Box<[u8]>>,
-    pub patterns: Vec<Box<[u8]>>,
-    pub shard_channels: Vec<Box<[u8]>>,
+    pub channels: BTreeSet<Box<[u8]>>,
+    pub patterns: BTreeSet<Box<[u8]>>,
+    pub shard_channels: BTreeSet<Box<[u8]>>,
     pub reply_mode: ReplyMode,
     pub no_touch: bool,
     /// Set by a command that ends the connection once its reply is sent (QUIT).
@@ -65,9 +66,9 @@ impl Session {
             multi: None,
             watched: Vec::new(),
             watch: None,
-            channels: Vec::new(),
-            patterns: Vec::new(),
-            shard_channels: Vec::new(),
+            channels: BTreeSet::new(),
+            patterns: BTreeSet::new(),
+            shard_channels: BTreeSet::new(),
             reply_mode: ReplyMode::On,
             no_touch: false,
             quit: false,

@@ -41,6 +41,8 @@ pub struct View<'a> {
     pub(super) effects: Effects,
     pub(super) lane: Lane,
     pub(super) nested: bool,
+    /// Other commands run under the same locks after this one.
+    pub(super) grouped: bool,
     /// The selected database.
     pub db: usize,
     /// Now, Unix milliseconds: one instant for the whole command.
@@ -72,6 +74,7 @@ impl<'a> View<'a> {
             effects: Effects::default(),
             lane,
             nested: false,
+            grouped: false,
             db,
             now,
             no_touch: false,
@@ -397,6 +400,28 @@ impl<'a> View<'a> {
     pub fn peek_expired(&self, key: &[u8]) -> Option<&Cell> {
         let hash = self.env.keyspace.hash(key);
         self.locked.db(self.db, hash)?.get(hash, key)
+    }
+
+    /// As `walk`, over all databases: calls back with each one's number and its part in the shard.
+    pub fn walk_databases(&mut self, shard: u32, mut f: impl FnMut(usize, &Db)) -> Result<(), CommandError> {
+        let held = self.locked.holds_shard(shard);
+        let own;
+        let locked = if held {
+            &self.locked
+        } else {
+            own = if self.lane == Lane::Worker {
+                self.env.keyspace.try_lock_shard(shard).ok_or(CommandError::SlowLane)?
+            } else {
+                self.env.keyspace.lock_shard(shard)
+            };
+            &own
+        };
+        for db in 0..self.env.keyspace.databases() {
+            if let Some(part) = locked.part_of(db, shard) {
+                f(db, part);
+            }
+        }
+        Ok(())
     }
 
     /// The database's parts in every shard held; for commands with `Locks::All`.

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -18,10 +19,11 @@ use super::worker::{INPUT_BYTES, Local};
 use crate::command::client::{Client, flag};
 use crate::command::{self, Lane, Session};
 use crate::keyspace::{Waiter, WaiterState};
-use crate::resp::args::OwnedArgs;
+use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
-use crate::resp::request::{ParseLimits, Parser, Status};
+use crate::resp::request::{ParseLimits, Parser, ProtocolError, Status};
 use crate::server::Called;
+use crate::server::engine::GROUP_MAX;
 
 /// A socket that the acceptor hands to a worker.
 pub(super) struct Accepted {
@@ -114,6 +116,8 @@ enum Stop {
     Paused(u64),
     /// Close, after sending what is written.
     Close,
+    /// The client does not speak RESP: say so, and close.
+    Corrupt(ProtocolError),
 }
 
 /// Serves a connection to its end.
@@ -169,7 +173,7 @@ impl Connection {
                         return;
                     }
                 }
-                Stop::Close => {
+                Stop::Close | Stop::Corrupt(_) => {
                     let _ = self.flush_all().await;
                     return;
                 }
@@ -238,23 +242,69 @@ impl Connection {
         worker.begin(env);
         self.client.last_seen_ms.store(worker.now(), Ordering::Relaxed);
         let session = self.session.as_mut().expect("no slow command is running");
-        let mut limits = parse_limits(env, session);
+        let mut parsers = local.parsers.borrow_mut();
         let mut used = 0;
         loop {
-            let rest = &input[used..];
-            if rest.is_empty() {
-                return (used, Stop::Drained);
-            }
-            let consumed = match self.parser.next(rest, &limits) {
-                Ok(Status::Complete { consumed }) => consumed,
-                Ok(Status::Incomplete { .. }) => {
-                    if rest.len() > env.limits.client_query_buffer_limit.get() {
-                        env.stats.qbuf_disconnects.fetch_add(1, Ordering::Relaxed);
-                        return (used, Stop::Close);
-                    }
-                    return (used, Stop::Drained);
+            let limits = parse_limits(env, session);
+            // Before a client has proved itself its requests are bounded more tightly: one at a time.
+            let most = if session.authenticated { parsers.len() } else { 1 };
+            std::mem::swap(&mut self.parser, &mut parsers[0]);
+            let mut ends: SmallVec<[usize; GROUP_MAX]> = SmallVec::new();
+            let mut stop = None;
+            let mut at = used;
+            while ends.len() < most {
+                let rest = &input[at..];
+                if rest.is_empty() {
+                    stop = Some(Stop::Drained);
+                    break;
                 }
-                Err(error) => {
+                match parsers[ends.len()].next(rest, &limits) {
+                    Ok(Status::Complete { consumed }) => {
+                        at += consumed;
+                        ends.push(at);
+                    }
+                    Ok(Status::Incomplete { .. }) => {
+                        // It goes on from where it stands when more has come.
+                        std::mem::swap(&mut self.parser, &mut parsers[ends.len()]);
+                        stop = Some(Stop::Drained);
+                        if rest.len() > env.limits.client_query_buffer_limit.get() {
+                            env.stats.qbuf_disconnects.fetch_add(1, Ordering::Relaxed);
+                            stop = Some(Stop::Close);
+                        }
+                        break;
+                    }
+                    Err(error) => {
+                        stop = Some(Stop::Corrupt(error));
+                        break;
+                    }
+                }
+            }
+            let mut requests: SmallVec<[Args<'_>; GROUP_MAX]> = SmallVec::new();
+            let mut start = used;
+            for (parser, &end) in parsers.iter().zip(&ends) {
+                requests.push(parser.args(&input[start..end]));
+                start = end;
+            }
+            self.client.query_bytes.store(input.len() - used, Ordering::Relaxed);
+            let (done, called) = engine.call_many(&mut worker, session, &mut self.reply, &requests);
+            let next = requests.get(done).map(|args| OwnedArgs::from_args(*args));
+            drop(requests);
+            used = if done > 0 { ends[done - 1] } else { used };
+            match called {
+                Called::Done => {}
+                Called::Blocked(waiter) => return (used, self.keep(&mut parsers, Stop::Blocked(waiter))),
+                Called::SlowLane => {
+                    let used = ends[done];
+                    let args = next.expect("the request that did not run");
+                    return (used, self.keep(&mut parsers, Stop::Slow(args)));
+                }
+                Called::Paused(until) => return (used, self.keep(&mut parsers, Stop::Paused(until))),
+            }
+            if session.quit || self.client.closing() {
+                return (input.len(), Stop::Close);
+            }
+            match stop {
+                Some(Stop::Corrupt(error)) => {
                     let mut text = b"ERR ".to_vec();
                     text.extend_from_slice(&error.text());
                     self.reply.error_bytes(&text);
@@ -262,18 +312,8 @@ impl Connection {
                     env.stats.count_error("ERR");
                     return (input.len(), Stop::Close);
                 }
-            };
-            let args = self.parser.args(rest);
-            self.client.query_bytes.store(rest.len(), Ordering::Relaxed);
-            match engine.call(&mut worker, session, &mut self.reply, args) {
-                Called::Done => {}
-                Called::Blocked(waiter) => return (used + consumed, Stop::Blocked(waiter)),
-                Called::SlowLane => return (used + consumed, Stop::Slow(OwnedArgs::from_args(args))),
-                Called::Paused(until) => return (used, Stop::Paused(until)),
-            }
-            used += consumed;
-            if session.quit || self.client.closing() {
-                return (input.len(), Stop::Close);
+                Some(stop) => return (used, stop),
+                None => {}
             }
             if self.reply.total_len() - self.sent > FLUSH_BYTES {
                 if over_output_limit(env, &self.client, self.reply.total_len() - self.sent) {
@@ -281,8 +321,14 @@ impl Connection {
                 }
                 return (used, Stop::Flush);
             }
-            limits.authenticated = session.authenticated;
         }
+    }
+
+    /// The batch stops before the end of what was parsed: the rest will be parsed anew.
+    fn keep(&mut self, parsers: &mut [Parser], stop: Stop) -> Stop {
+        self.parser.reset();
+        parsers.iter_mut().for_each(Parser::reset);
+        stop
     }
 
     /// Waits until there is something to do, and does it: sends, receives, picks up messages from others. Received

@@ -6,7 +6,8 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::command::client::flag;
-use crate::server::{Engine, Worker};
+use crate::server::meter::Meter;
+use crate::server::{Engine, Worker, latency};
 
 /// Stops the cron thread.
 #[derive(Default)]
@@ -42,9 +43,15 @@ pub fn start(engine: Arc<Engine>, stop: Arc<Stop>) -> std::io::Result<std::threa
 
 /// One round.
 pub fn tick(engine: &Engine, worker: &mut Worker) {
+    let env = engine.env();
     crate::base::alloc::note_peak();
-    if engine.env().active_expire.load(Ordering::Relaxed) {
+    if let Some(meter) = env.services.find::<Meter>() {
+        meter.tick(env);
+    }
+    if env.active_expire.load(Ordering::Relaxed) {
+        let start = env.clock.ticks();
         expire_cycle(engine, worker);
+        latency::note(env, "expire-cycle", env.clock.ticks().saturating_sub(start));
     }
     engine.relieve_memory(worker);
     close_idle(engine);

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use smallvec::SmallVec;
+
 use crate::base::clock::Clock;
 use crate::base::limits::Limits;
 use crate::base::rng::Rng;
@@ -31,6 +33,21 @@ pub enum Called {
     /// Nothing was done: CLIENT PAUSE holds the command back until then (Unix ms), or until it is lifted.
     Paused(u64),
 }
+
+impl From<Ran> for Called {
+    fn from(ran: Ran) -> Self {
+        match ran {
+            Ran::Done => Called::Done,
+            Ran::Blocked(waiter) => Called::Blocked(waiter),
+            Ran::SlowLane => Called::SlowLane,
+        }
+    }
+}
+
+/// Requests that are looked at together, at most: enough to overlap their cache misses.
+pub const GROUP_MAX: usize = 16;
+/// Keys of such a group, at most, so that it holds its locks for some microseconds only.
+const GROUP_KEYS_MAX: usize = 64;
 
 /// What a thread that calls the engine has of its own.
 pub struct Worker {
@@ -92,7 +109,14 @@ impl Engine {
     pub fn new(mut setup: Setup) -> Arc<Self> {
         let table = CommandTable::new(setup.commands, &setup.renames);
         let keyspace = Keyspace::new(setup.shards, setup.databases, setup.rng.next_u64());
-        let env = Arc::new(Env::new(setup.clock, setup.limits, keyspace, table, setup.services, setup.rng));
+        let env = Arc::new(Env::new(
+            setup.clock,
+            setup.limits,
+            keyspace,
+            table,
+            setup.services,
+            setup.rng,
+        ));
         let slow = {
             let env = env.clone();
             SlowLane::new(Box::new(move || worker(&env, Lane::Slow)))
@@ -307,11 +331,90 @@ impl Engine {
                 None => return Called::SlowLane,
             },
         };
-        match command::run(env, worker.runner(), locked, session, reply, command, args) {
-            Ran::Done { .. } => Called::Done,
-            Ran::Blocked(waiter) => Called::Blocked(waiter),
-            Ran::SlowLane => Called::SlowLane,
+        command::run(env, worker.runner(), locked, session, reply, &[(command, args)]).1.into()
+    }
+
+    /// Runs pipelined requests; tells how many ran, and how the last one ended. Stops after one that did not simply
+    /// end.
+    ///
+    /// Runs of plain commands on keys are looked at together: their cache misses overlap, and their shards are locked
+    /// at once. That makes such a run atomic, which nobody asked for and nobody can tell.
+    pub fn call_many(
+        &self,
+        worker: &mut Worker,
+        session: &mut Session,
+        reply: &mut Reply,
+        requests: &[Args<'_>],
+    ) -> (usize, Called) {
+        let mut done = 0;
+        while done < requests.len() {
+            let (ran, called) = self.call_group(worker, session, reply, &requests[done..]);
+            done += ran;
+            match called {
+                Called::Done if ran > 0 => {}
+                Called::Done => {
+                    let called = self.call(worker, session, reply, requests[done]);
+                    match called {
+                        Called::Done => done += 1,
+                        Called::Blocked(_) => return (done + 1, called),
+                        Called::SlowLane | Called::Paused(_) => return (done, called),
+                    }
+                    if session.quit || session.client.closing() {
+                        return (done, Called::Done);
+                    }
+                }
+                other => return (done, other),
+            }
         }
+        (done, Called::Done)
+    }
+
+    /// Runs the plain commands on keys that the requests begin with, if there are at least two.
+    fn call_group(
+        &self,
+        worker: &mut Worker,
+        session: &mut Session,
+        reply: &mut Reply,
+        requests: &[Args<'_>],
+    ) -> (usize, Called) {
+        let env = &*self.env;
+        let plain = session.authenticated
+            && session.multi.is_none()
+            && session.reply_mode == ReplyMode::On
+            && (session.resp3 || session.subscriptions() == 0)
+            && !env.paused.load(Ordering::Relaxed)
+            && env.limits.maxmemory.get() == 0;
+        if !plain || requests.len() < 2 {
+            return (0, Called::Done);
+        }
+        let mut group: SmallVec<[(&Command, Args<'_>); GROUP_MAX]> = SmallVec::new();
+        let mut hashes: SmallVec<[u64; GROUP_KEYS_MAX]> = SmallVec::new();
+        let mut shards = ShardSet::None;
+        for &args in requests.iter().take(GROUP_MAX) {
+            let Some(command) = env.commands.find(args.name()).filter(|c| c.is_plain()) else { break };
+            let before = hashes.len();
+            if !command.arity.accepts(args.len())
+                || !command.each_key(args, &mut |i, _| hashes.push(env.keyspace.hash(&args[i])))
+                || hashes.len() > GROUP_KEYS_MAX
+            {
+                hashes.truncate(before);
+                break;
+            }
+            for &hash in &hashes[before..] {
+                env.keyspace.prefetch(hash);
+                shards.add(env.keyspace.shard_of(hash));
+            }
+            group.push((command, args));
+        }
+        let Some((last, _)) = group.last().filter(|_| group.len() > 1) else { return (0, Called::Done) };
+        session.client.last_command.store(last.id, Ordering::Relaxed);
+        shards.seal();
+        let Some(locked) = env.keyspace.try_lock(&shards) else { return (0, Called::Done) };
+        hashes.iter().for_each(|&hash| locked.prefetch(session.db, hash));
+        hashes.iter().for_each(|&hash| locked.prefetch_entry(session.db, hash));
+        let (ran, how) = command::run(env, worker.runner(), locked, session, reply, &group);
+        worker.stats.processed.add(ran as u64);
+        (ran, how.into())
     }
 
     /// The shards to lock for a request.

@@ -458,6 +458,7 @@ impl Slot for Pair {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::rng::Rng;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 
@@ -535,7 +536,7 @@ mod tests {
                 set(&mut cell, format!("{i}").as_bytes(), b"1", &Limits::new(), 7);
             }
             let hash = HashRef::of(&cell);
-            let mut rng = Rng::from_seed(3);
+            let mut rng = crate::base::rng::Rng::from_seed(3);
             let mut counts = vec![0; pairs];
             for n in [1, 5, pairs / 2, pairs - 1, pairs, pairs + 3] {
                 let mut got = HashSet::new();

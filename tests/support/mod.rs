@@ -9,7 +9,7 @@ use tidewater::command::client::Client;
 use tidewater::resp::args::OwnedArgs;
 use tidewater::resp::reply::Reply;
 use tidewater::server::engine::Setup;
-use tidewater::server::{Called, Engine, Worker, all_commands, cron};
+use tidewater::server::{Called, Engine, Worker, all_commands, assemble, cron};
 
 /// A server without a network, with a clock set by hand and a fixed seed, and one client.
 pub struct Local {
@@ -22,7 +22,7 @@ pub struct Local {
 impl Local {
     pub fn new() -> Self {
         let clock = Clock::manual(1_700_000_000_000);
-        let engine = Engine::new(Setup {
+        let engine = assemble(Setup {
             clock: clock.clone(),
             limits: Arc::default(),
             rng: Rng::from_seed(1),
