@@ -24,14 +24,14 @@ pub fn commands() -> Vec<Command> {
             .categories(&["set", "sortedset", "list", "dangerous"])
             .key(1, "ro|access")
             // BY and GET: keys that only the elements tell.
-            .spec(Begin::Index(0), Find::Unknown, "ro|access")
+            .spec(Begin::Keyword("", 0), Find::Unknown, "ro|access")
             .complexity("O(N+M*log(M)) with N the elements and M those returned")
     };
     vec![
         c("sort", sort)
             .write()
             .denyoom()
-            .spec(Begin::Index(0), Find::Unknown, "ow|update")
+            .spec(Begin::Keyword("", 0), Find::Unknown, "ow|update")
             .finder(|args, found| {
                 found(1, "ro|access");
                 if let Ok(Options { store: Some(at), .. }) = Options::parse(args, true) {
