@@ -4,7 +4,7 @@
 //! table. So it depends on nothing but the keys' hashes, and what is there from begin to end is returned exactly once,
 //! whatever grows, shrinks or is deleted in between.
 use crate::base::glob::glob_match;
-use crate::base::num::parse_u64;
+use crate::base::num::{fmt_g17, parse_u64, write_f64};
 use crate::command::hash::write_elem;
 use crate::command::row::Locks;
 use crate::command::{Arity, Command, CommandError, Context, Group, Handler, Outcome};
@@ -13,7 +13,9 @@ use crate::resp::reply::Reply;
 use crate::value::cell::{Cell, Type};
 use crate::value::hash::HashRef;
 use crate::value::listpack::Elem;
+use crate::value::set::SetRef;
 use crate::value::table::POSITION_BITS;
+use crate::value::zset::ZSetRef;
 
 pub fn commands() -> Vec<Command> {
     vec![
@@ -27,6 +29,10 @@ pub fn commands() -> Vec<Command> {
             .doc("Walks through the keys of the database, some at a time.")
             .complexity("O(1) a call; O(N) for a whole walk, with N the number of keys"),
         of_value("hscan", hscan).group(Group::Hash).doc("Walks through the fields and values of a hash."),
+        of_value("sscan", sscan).group(Group::Set).doc("Walks through the members of a set."),
+        of_value("zscan", zscan)
+            .group(Group::SortedSet)
+            .doc("Walks through the members and scores of a sorted set."),
     ]
 }
 
@@ -176,5 +182,26 @@ fn hscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     scan_value(ctx, args, Type::Hash, |cell, step| {
         let (cursor, count) = (step.cursor, step.options.count);
         HashRef::of(cell).scan(cursor, count, &mut |field, value| step.emit(field, Some(value)))
+    })
+}
+
+fn sscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    scan_value(ctx, args, Type::Set, |cell, step| {
+        let (cursor, count) = (step.cursor, step.options.count);
+        SetRef::of(cell).scan(cursor, count, &mut |member| step.emit(member, None))
+    })
+}
+
+fn zscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    scan_value(ctx, args, Type::ZSet, |cell, step| {
+        let (cursor, count) = (step.cursor, step.options.count);
+        // Redis shows a packed score as it is stored, another one with all of its 17 digits.
+        let write = if cell.kind().is_large() { fmt_g17 } else { write_f64 };
+        let mut text = Vec::new();
+        ZSetRef::of(cell).scan(cursor, count, &mut |member, score| {
+            text.clear();
+            write(&mut text, score);
+            step.emit(member, Some(Elem::Str(&text)));
+        })
     })
 }

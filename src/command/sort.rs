@@ -14,8 +14,9 @@ use crate::resp::args::{Args, eq_nocase};
 use crate::resp::reply::Reply;
 use crate::value::cell::{Cell, Kind, Type};
 use crate::value::hash::HashRef;
-use crate::value::listpack::Listpack;
-use crate::value::intset::Intset;
+use crate::value::listpack::{Elem, Listpack};
+use crate::value::set::SetRef;
+use crate::value::zset::ZSetRef;
 
 pub fn commands() -> Vec<Command> {
     let c = |name, handler| {
@@ -50,9 +51,8 @@ pub fn commands() -> Vec<Command> {
 }
 
 fn locks(args: Args<'_>, may_store: bool) -> Locks {
-    let looks_up = Options::parse(args, may_store).is_ok_and(|o| {
-        o.by.is_some_and(Pattern::looks_up) || o.gets.iter().any(|get| get.looks_up())
-    });
+    let looks_up = Options::parse(args, may_store)
+        .is_ok_and(|o| o.by.is_some_and(Pattern::looks_up) || o.gets.iter().any(|get| get.looks_up()));
     if looks_up { Locks::All } else { Locks::Keys }
 }
 
@@ -88,7 +88,12 @@ impl<'a> Pattern<'a> {
     }
 
     /// Calls back with the cell that the pattern leads to, and the field wanted of it.
-    fn cell<'v>(self, keys: &'v View<'_>, element: &[u8], key: &mut Vec<u8>) -> Option<(&'v Cell, Option<&'a [u8]>)> {
+    fn cell<'v>(
+        self,
+        keys: &'v View<'_>,
+        element: &[u8],
+        key: &mut Vec<u8>,
+    ) -> Option<(&'v Cell, Option<&'a [u8]>)> {
         let field = self.resolve(element, key)?;
         let cell = keys.peek(key)?;
         let wanted = if field.is_some() { Type::Hash } else { Type::String };
@@ -96,7 +101,13 @@ impl<'a> Pattern<'a> {
     }
 
     /// Calls `f` with the value that the pattern leads to.
-    fn with<R>(self, keys: &View<'_>, element: &[u8], key: &mut Vec<u8>, f: impl FnOnce(&[u8]) -> R) -> Option<R> {
+    fn with<R>(
+        self,
+        keys: &View<'_>,
+        element: &[u8],
+        key: &mut Vec<u8>,
+        f: impl FnOnce(&[u8]) -> R,
+    ) -> Option<R> {
         if self.is_element() {
             return Some(f(element));
         }
@@ -271,35 +282,41 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Outcome {
 
 /// How many elements the value has.
 fn len(cell: &Cell) -> Result<usize, CommandError> {
-    Ok(match cell.kind() {
-        Kind::ListPacked | Kind::SetPacked => Listpack::new(cell.body()).len(),
-        Kind::ZSetPacked => Listpack::new(cell.body()).len() / 2,
-        Kind::SetInts => Intset::new(cell.body()).len(),
+    Ok(match cell.ty() {
+        Type::List => list_len(cell),
+        Type::Set => SetRef::of(cell).len(),
+        Type::ZSet => ZSetRef::of(cell).len(),
         _ => return Err(CommandError::WRONG_TYPE),
     })
 }
 
 /// Copies the elements of `part` in the value's own order, or in the reverse of it for a sorted set.
 fn load(cell: &Cell, part: Range<usize>, reverse: bool, elements: &mut Elements) {
-    match cell.kind() {
-        Kind::ListPacked | Kind::SetPacked => {
-            let all = Listpack::new(cell.body()).iter();
-            all.skip(part.start).take(part.len()).for_each(|e| elements.push(e.to_cow(&mut [0; _])));
+    let (start, len) = (part.start, part.len());
+    match cell.ty() {
+        Type::List => each_of_list(cell, part, &mut |e| elements.push(e.to_cow(&mut [0; _]))),
+        Type::Set => {
+            SetRef::of(cell).iter().skip(start).take(len).for_each(|e| elements.push(e.to_cow(&mut [0; _])));
         }
-        Kind::SetInts => {
-            for n in Intset::new(cell.body()).iter() {
-                elements.push(crate::base::num::fmt_i64(&mut [0; 20], n));
+        Type::ZSet => {
+            let zset = ZSetRef::of(cell);
+            let ranks = if reverse { zset.len() - part.end..zset.len() - part.start } else { part };
+            zset.range(ranks).for_each(|(e, _)| elements.push(e.to_cow(&mut [0; _])));
+            if reverse {
+                elements.items.reverse();
             }
         }
-        Kind::ZSetPacked if reverse => {
-            let members = Listpack::new(cell.body()).iter().rev().skip(1).step_by(2);
-            members.skip(part.start).take(part.len()).for_each(|e| elements.push(e.to_cow(&mut [0; _])));
-        }
-        Kind::ZSetPacked => {
-            let members = Listpack::new(cell.body()).iter().step_by(2);
-            members.skip(part.start).take(part.len()).for_each(|e| elements.push(e.to_cow(&mut [0; _])));
-        }
         _ => {}
+    }
+}
+
+fn list_len(cell: &Cell) -> usize {
+    if cell.kind() == Kind::ListPacked { Listpack::new(cell.body()).len() } else { 0 }
+}
+
+fn each_of_list(cell: &Cell, part: Range<usize>, f: &mut dyn FnMut(Elem<'_>)) {
+    if cell.kind() == Kind::ListPacked {
+        Listpack::new(cell.body()).iter().skip(part.start).take(part.len()).for_each(f);
     }
 }
 

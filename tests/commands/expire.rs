@@ -12,19 +12,30 @@ fn a_ttl_is_set_read_and_taken_off() {
     assert_eq!(t.run("TTL x"), "-1");
     assert_eq!(t.run("EXPIRE x 5"), "1");
     assert_eq!((t.run("TTL x"), t.run("PTTL x")), ("5".into(), "5000".into()));
-    assert_eq!((t.run("EXPIRETIME x"), t.run("PEXPIRETIME x")), ("1700000005".into(), "1700000005000".into()));
+    assert_eq!(
+        (t.run("EXPIRETIME x"), t.run("PEXPIRETIME x")),
+        ("1700000005".into(), "1700000005000".into())
+    );
     t.advance(Duration::from_millis(600));
     assert_eq!((t.run("TTL x"), t.run("PTTL x")), ("4".into(), "4400".into()));
-    assert_eq!((t.run("PERSIST x"), t.run("PERSIST x"), t.run("PERSIST no")), ("1".into(), "0".into(), "0".into()));
+    assert_eq!(
+        (t.run("PERSIST x"), t.run("PERSIST x"), t.run("PERSIST no")),
+        ("1".into(), "0".into(), "0".into())
+    );
     assert_eq!(t.run("PEXPIREAT x 1700000001000"), "1");
     t.advance(Duration::from_millis(500));
-    assert_eq!((t.run("GET x"), t.run("TTL x"), t.run("PEXPIRETIME x")), ("nil".into(), "-2".into(), "-2".into()));
+    assert_eq!(
+        (t.run("GET x"), t.run("TTL x"), t.run("PEXPIRETIME x")),
+        ("nil".into(), "-2".into(), "-2".into())
+    );
 }
 
 #[test]
 fn a_time_in_the_past_deletes() {
     let mut t = Local::new();
-    for command in ["EXPIRE k -10", "EXPIRE k 0", "EXPIREAT k 1", "PEXPIREAT k -9223372036854770000", "EXPIRE k -1 LT"] {
+    for command in
+        ["EXPIRE k -10", "EXPIRE k 0", "EXPIREAT k 1", "PEXPIREAT k -9223372036854770000", "EXPIRE k -1 LT"]
+    {
         t.run("SET k v");
         assert_eq!(t.run(command), "1");
         assert_eq!(t.run("EXISTS k"), "0", "{command}");
@@ -72,7 +83,10 @@ fn conditions_decide() {
     let both = "(error) ERR NX and XX, GT or LT options at the same time are not compatible";
     assert_eq!(t.run("EXPIRE k 200 NX XX"), both);
     assert_eq!(t.run("EXPIRE k 200 NX GT"), both);
-    assert_eq!(t.run("EXPIRE k 9 LT GT"), "(error) ERR GT and LT options at the same time are not compatible");
+    assert_eq!(
+        t.run("EXPIRE k 9 LT GT"),
+        "(error) ERR GT and LT options at the same time are not compatible"
+    );
     assert_eq!(t.run("EXPIRE k x XX AB"), "(error) ERR Unsupported option AB");
     assert_eq!(t.run("EXPIRE none 100 LT"), "0");
 }

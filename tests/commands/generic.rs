@@ -205,13 +205,17 @@ fn object_tells_encodings_and_clocks() {
     assert_eq!(t.run("OBJECT IDLETIME s"), "7");
     t.run("TOUCH s");
     assert_eq!(t.run("OBJECT IDLETIME s"), "0");
-    assert!(t.run("OBJECT FREQ s").starts_with("(error) ERR An LFU maxmemory policy is not selected, access"));
+    assert!(
+        t.run("OBJECT FREQ s").starts_with("(error) ERR An LFU maxmemory policy is not selected, access")
+    );
     assert_eq!(t.run("OBJECT FREQ nokey"), "nil");
     t.engine.env().limits.set_policy(Policy::AllkeysLfu);
     t.run("SET f 1");
     assert_eq!(t.run("OBJECT FREQ f"), "5");
     assert!(t.run("OBJECT IDLETIME f").starts_with("(error) ERR An LFU maxmemory policy is selected, idle"));
-    assert!(t.run("OBJECT nosuch f").starts_with("(error) ERR unknown subcommand 'nosuch'. Try OBJECT HELP."));
+    assert!(
+        t.run("OBJECT nosuch f").starts_with("(error) ERR unknown subcommand 'nosuch'. Try OBJECT HELP.")
+    );
     assert!(t.run("OBJECT HELP").starts_with("[OBJECT <subcommand>"));
 }
 

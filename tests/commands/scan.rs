@@ -15,7 +15,12 @@ fn step(t: &mut Local, line: &str) -> (String, Vec<String>) {
 }
 
 /// All elements with how often they came; `between` runs before each further step.
-fn walk(t: &mut Local, command: &str, options: &str, mut between: impl FnMut(&mut Local)) -> BTreeMap<String, usize> {
+fn walk(
+    t: &mut Local,
+    command: &str,
+    options: &str,
+    mut between: impl FnMut(&mut Local),
+) -> BTreeMap<String, usize> {
     let (mut cursor, mut seen) = ("0".to_owned(), BTreeMap::new());
     loop {
         let (next, items) = step(t, &format!("{command} {cursor} {options}"));
@@ -108,4 +113,23 @@ fn hscan_walks_both_encodings() {
     }
     let seen = walk(&mut t, "HSCAN large", "", |_| {});
     assert!(seen.len() == 2000 && seen.values().all(|n| *n == 1));
+}
+
+#[test]
+fn sscan_and_zscan_walk_every_encoding() {
+    let mut t = Local::new();
+    for i in 0..600 {
+        t.run(&format!("SADD ints {i}"));
+        t.run(&format!("SADD words w{i}"));
+        t.run(&format!("ZADD zset {i} m{i}"));
+    }
+    t.run("SADD few 1 2 3");
+    assert_eq!(step(&mut t, "SSCAN few 0 COUNT 1").1.len(), 3);
+    for (command, n) in [("SSCAN ints", 600), ("SSCAN words", 600), ("ZSCAN zset", 1200)] {
+        let seen = walk(&mut t, command, "COUNT 20", |_| {});
+        assert!(seen.len() == n && seen.values().all(|n| *n == 1), "{command}");
+    }
+    assert_eq!(walk(&mut t, "SSCAN words", "MATCH w5?", |_| {}).len(), 10);
+    t.run("ZADD small 0.1 a 3 b");
+    assert_eq!(t.run("ZSCAN small 0"), r#"["0", ["a", "0.1", "b", "3"]]"#);
 }
