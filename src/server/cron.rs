@@ -93,6 +93,8 @@ pub fn expire_cycle(engine: &Engine, worker: &mut Worker) {
         });
     }
     worker.expire_from = pending.first().map_or((from + part) % shards, |&shard| shard as usize);
+    let spent_us = env.clock.ticks().saturating_sub(start) / 1000;
+    env.stats.time_expired_us.fetch_add(spent_us, Ordering::Relaxed);
     env.stats.expire_cycles.fetch_add(1, Ordering::Relaxed);
     env.stats.note_expire_cycle(late, pending.len() as f64 / looked_at as f64);
 }

@@ -44,6 +44,9 @@ fn select(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let db = parse_i64(&args[1]).ok_or(CommandError::new("ERR invalid DB index"))?;
     let db = usize::try_from(db).ok().filter(|&db| db < ctx.env.keyspace.databases());
     let db = db.ok_or(CommandError::DB_OUT_OF_RANGE)?;
+    if !ctx.is_nested() {
+        ctx.env.keyspace.open(db);
+    }
     ctx.session.db = db;
     ctx.client().db.store(db, Ordering::Relaxed);
     ctx.reply.ok();

@@ -378,13 +378,17 @@ fn stats(f: &Facts<'_>, out: &mut Text) {
     out.put("rejected_connections", load(&s.rejected_connections));
     out.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     out.put("expired_keys", f.sum(|w| &w.expired));
-    out.put("expired_stale_perc", "0.00");
-    out.put("expired_time_cap_reached_count", 0);
-    out.put("expire_cycle_cpu_milliseconds", load(&s.time_expired_ms));
+    out.put("expired_stale_perc", format!("{:.2}", load(&s.expire_stale_ppm) as f64 / 10_000.0));
+    out.put("expired_time_cap_reached_count", load(&s.expire_time_caps));
+    out.put("expire_cycle_cpu_milliseconds", load(&s.time_expired_us) / 1000);
     out.put("evicted_keys", f.sum(|w| &w.evicted));
     out.put("evicted_clients", load(&s.evicted_clients));
-    out.put("total_eviction_exceeded_time", load(&s.eviction_exceeded_us) / 1000);
-    out.put("current_eviction_exceeded_time", 0);
+    let exceeded_ms = match load(&s.eviction_exceeded_since) {
+        0 => 0,
+        since => f.env.clock.ticks().saturating_sub(since) / 1_000_000,
+    };
+    out.put("total_eviction_exceeded_time", load(&s.eviction_exceeded_us) / 1000 + exceeded_ms);
+    out.put("current_eviction_exceeded_time", exceeded_ms);
     out.put("keyspace_hits", f.sum(|w| &w.hits));
     out.put("keyspace_misses", f.sum(|w| &w.misses));
     pubsub(f, out);
