@@ -2,7 +2,7 @@
 //! Must not know the network.
 mod commands;
 
-pub use commands::commands;
+pub use commands::{commands, reset};
 
 use crate::command::env::Env;
 use crate::command::session::Session;
