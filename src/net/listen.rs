@@ -10,6 +10,7 @@ use tokio::sync::watch;
 
 use super::connection::{Accepted, Socket};
 use super::worker::{self, Handle};
+use crate::command::Env;
 use crate::server::Engine;
 
 /// Where to listen.
@@ -53,7 +54,10 @@ impl Listeners {
                     }
                     Err(e) if optional && e.kind() != io::ErrorKind::AddrInUse => {}
                     Err(e) => {
-                        return Err(format!("Could not create server TCP listening socket {host}:{port}: bind: {}", plain(&e)));
+                        return Err(format!(
+                            "Could not create server TCP listening socket {host}:{port}: bind: {}",
+                            plain(&e)
+                        ));
                     }
                 }
             }
@@ -122,7 +126,6 @@ fn listen_unix(config: &NetConfig) -> Result<Option<std::os::unix::net::UnixList
 pub struct Net {
     stop: watch::Sender<bool>,
     threads: Vec<std::thread::JoinHandle<()>>,
-    engine: Arc<Engine>,
     unix_socket: Option<String>,
 }
 
@@ -138,6 +141,34 @@ pub struct OpenDoor;
 impl Doorman for OpenDoor {
     fn admit(&self, _: Option<SocketAddr>) -> Result<bool, &'static str> {
         Ok(true)
+    }
+}
+
+/// Asks for the password, and turns clients from other machines away while protected mode is on and there is none.
+pub struct GuardedDoor {
+    env: Arc<Env>,
+}
+
+impl GuardedDoor {
+    pub fn new(env: Arc<Env>) -> Self {
+        Self { env }
+    }
+}
+
+const DENIED: &str = "-DENIED Redis is running in protected mode because protected mode is enabled and no password is \
+    set for the default user. In this mode connections are only accepted from the loopback interface. To accept \
+    others, do one of these: 1) set a password for the default user; 2) send CONFIG SET protected-mode no from the \
+    server's own machine, and CONFIG REWRITE to keep it so, once you are sure that nobody on the internet can reach \
+    the server; 3) set protected-mode to no in the configuration file, or start the server with --protected-mode no.\r\n";
+
+impl Doorman for GuardedDoor {
+    fn admit(&self, peer: Option<SocketAddr>) -> Result<bool, &'static str> {
+        let open = self.env.requirepass.read().is_empty();
+        let local = peer.is_none_or(|peer| peer.ip().to_canonical().is_loopback());
+        if open && !local && self.env.protected_mode.load(Ordering::Relaxed) {
+            return Err(DENIED);
+        }
+        Ok(open)
     }
 }
 
@@ -158,20 +189,17 @@ impl Net {
         }
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let acceptor = Arc::new(Acceptor { engine: engine.clone(), handles, doorman });
+        let acceptor = Arc::new(Acceptor { engine, handles, doorman });
         let thread = std::thread::Builder::new().name("acceptor".into()).spawn(move || {
             runtime.block_on(accept_all(acceptor, listeners, stopped));
         })?;
         threads.push(thread);
-        Ok(Self { stop, threads, engine, unix_socket: config.unix_socket.clone() })
+        Ok(Self { stop, threads, unix_socket: config.unix_socket.clone() })
     }
 
     /// Stops accepting, closes every connection and waits for the threads.
     pub fn shut_down(&mut self) {
         let _ = self.stop.send(true);
-        for client in self.engine.env().clients.list() {
-            client.close(true);
-        }
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -266,12 +294,10 @@ impl Acceptor {
     fn hand_over(&self, socket: Socket, peer: Option<SocketAddr>, addr: String, laddr: String, fd: i64) {
         let env = self.engine.env();
         env.stats.connections.fetch_add(1, Ordering::Relaxed);
-        let full = env.clients.len() >= env.limits.maxclients.get();
-        let admitted = if full {
-            Err("-ERR max number of clients reached\r\n")
-        } else {
-            self.doorman.admit(peer)
-        };
+        let open: usize = self.handles.iter().map(|h| h.load.load(Ordering::Relaxed)).sum();
+        let full = open >= env.limits.maxclients.get();
+        let admitted =
+            if full { Err("-ERR max number of clients reached\r\n") } else { self.doorman.admit(peer) };
         let authenticated = match admitted {
             Ok(authenticated) => authenticated,
             Err(refusal) => {

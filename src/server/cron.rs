@@ -46,10 +46,12 @@ pub fn start(engine: Arc<Engine>, stop: Arc<Stop>) -> std::io::Result<std::threa
 /// One round.
 pub fn tick(engine: &Engine, worker: &mut Worker) {
     crate::base::alloc::note_peak();
-    if engine.env().active_expire.load(Ordering::Relaxed) {
+    let env = engine.env();
+    if env.active_expire.load(Ordering::Relaxed) && !env.expiry_paused() {
         expire_cycle(engine, worker);
     }
     close_idle(engine);
+    enforce_output_limits(engine);
 }
 
 /// Removes what has expired, a few keys a shard at a time. The heaps give the due keys directly, so a round costs
@@ -60,6 +62,16 @@ pub fn expire_cycle(engine: &Engine, worker: &mut Worker) {
         while engine.expire_shard(worker, shard, EXPIRE_BATCH) == EXPIRE_BATCH {}
     }
     env.stats.expire_cycles.fetch_add(1, Ordering::Relaxed);
+}
+
+/// Ends clients that have let too much output wait for too long; the hard limit is enforced where output is written.
+fn enforce_output_limits(engine: &Engine) {
+    let env = engine.env();
+    if env.output_limits.iter().any(|limit| limit.soft().is_some()) {
+        env.clients.for_each(|client| {
+            env.enforce_output_limit(client, client.pending_bytes());
+        });
+    }
 }
 
 /// Ends connections that have said nothing for `timeout` seconds.

@@ -85,14 +85,7 @@ impl Engine {
     pub fn new(mut setup: Setup) -> Arc<Self> {
         let table = CommandTable::new(setup.commands, &setup.renames);
         let keyspace = Keyspace::new(setup.shards, setup.databases, setup.rng.next_u64());
-        let env = Arc::new(Env::new(
-            setup.clock,
-            setup.limits,
-            keyspace,
-            table,
-            setup.services,
-            setup.rng,
-        ));
+        let env = Arc::new(Env::new(setup.clock, setup.limits, keyspace, table, setup.services, setup.rng));
         let slow = {
             let env = env.clone();
             SlowLane::new(Box::new(move || worker(&env, Lane::Slow)))
@@ -119,7 +112,13 @@ impl Engine {
     }
 
     /// Runs one request; `worker.begin` comes before a batch of them. The reply is appended to `reply`.
-    pub fn call(&self, worker: &mut Worker, session: &mut Session, reply: &mut Reply, args: Args<'_>) -> Called {
+    pub fn call(
+        &self,
+        worker: &mut Worker,
+        session: &mut Session,
+        reply: &mut Reply,
+        args: Args<'_>,
+    ) -> Called {
         let env = &*self.env;
         if args.is_empty() {
             return Called::Done;
@@ -149,7 +148,8 @@ impl Engine {
             return called;
         }
         worker.stats.processed.add(1);
-        if session.reply_mode != ReplyMode::On {
+        // A blocked command's reply is yet to come: whoever takes it minds the mode.
+        if session.reply_mode != ReplyMode::On && !matches!(called, Called::Blocked(_)) {
             self.suppress(session, reply, mark);
         }
         // What the command sent to its own client comes right behind its reply.
@@ -182,7 +182,8 @@ impl Engine {
         let command = self.resolve(args)?;
         let refuse = |error| Refused { error, command: Some(command.id) };
         session.client.last_command.store(command.id, Ordering::Relaxed);
-        if !session.authenticated && !command.flags.has(Flags::NO_AUTH) && !env.requirepass.read().is_empty() {
+        if !session.authenticated && !command.flags.has(Flags::NO_AUTH) && !env.requirepass.read().is_empty()
+        {
             return Err(refuse(CommandError::NO_AUTH));
         }
         // Those that run inside MULTI (MULTI itself, WATCH) say by themselves what is wrong.
@@ -192,10 +193,7 @@ impl Engine {
         if env.limits.maxmemory.get() > 0 {
             self.admit_memory(session, command).map_err(refuse)?;
         }
-        if !session.resp3
-            && session.subscriptions() > 0
-            && !command.flags.has(Flags::IN_SUBSCRIBE)
-        {
+        if !session.resp3 && session.subscriptions() > 0 && !command.flags.has(Flags::IN_SUBSCRIBE) {
             return Err(refuse(CommandError::new(format!(
                 "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
                  this context",

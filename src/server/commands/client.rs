@@ -23,7 +23,9 @@ pub fn commands() -> Vec<Command> {
         "client",
         vec![
             sub("id", exactly(2), "5.0.0", id).doc("The connection's number.").complexity("O(1)"),
-            sub("info", exactly(2), "6.2.0", info).doc("What is known about the connection.").complexity("O(1)"),
+            sub("info", exactly(2), "6.2.0", info)
+                .doc("What is known about the connection.")
+                .complexity("O(1)"),
             admin("list", at_least(2), "2.4.0", list)
                 .doc("What is known about all connections.")
                 .complexity("O(N) with N the number of connections"),
@@ -198,10 +200,9 @@ impl ClientType {
             b"slave" | b"replica" => Ok(Self::Replica),
             b"pubsub" => Ok(Self::PubSub),
             b"master" => Ok(Self::Master),
-            _ => Err(CommandError::new(format!(
-                "ERR Unknown client type '{}'",
-                String::from_utf8_lossy(name)
-            ))),
+            _ => {
+                Err(CommandError::new(format!("ERR Unknown client type '{}'", String::from_utf8_lossy(name))))
+            }
         }
     }
 
@@ -235,7 +236,11 @@ fn set_name(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 fn get_name(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let name = ctx.client().labels.lock().name.clone();
-    if name.is_empty() { ctx.reply.null() } else { ctx.reply.bulk(&name) }
+    if name.is_empty() {
+        ctx.reply.null()
+    } else {
+        ctx.reply.bulk(&name)
+    }
     Ok(())
 }
 
