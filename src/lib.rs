@@ -2,10 +2,14 @@
 pub mod base;
 pub mod command;
 pub mod config;
+pub mod embed;
 pub mod keyspace;
 pub mod net;
+pub mod program;
 pub mod pubsub;
 pub mod resp;
 pub mod server;
 pub mod txn;
 pub mod value;
+
+pub use embed::{Server, StartError};

@@ -19,7 +19,7 @@ use crate::resp::reply::Reply;
 #[derive(Debug)]
 pub enum Ran {
     /// The reply is written.
-    Done { failed: bool, nanos: u64 },
+    Done,
     /// It waits for keys; nothing is written.
     Blocked(Arc<Waiter>),
     /// Nothing was done: to be run again in the slow lane.
@@ -38,44 +38,49 @@ pub struct Runner<'a> {
     pub ticks: &'a mut u64,
 }
 
-/// Runs one command with its keys locked, to the end of its effects. A command that blocks is registered with its
-/// keys before the locks go, so that no element can slip past it.
+/// Runs commands one after the other with the keys of all of them locked, each to the end of its effects; tells how
+/// many ran, and how the last one ended. Stops at one that did not simply end. A command that blocks is registered
+/// with its keys before the locks go, so that no element can slip past it.
 pub fn run<'a>(
     env: &'a Env,
     runner: Runner<'a>,
     locked: Locked<'a>,
     session: &'a mut Session,
     reply: &'a mut Reply,
-    command: &'a Command,
-    args: Args<'_>,
-) -> Ran {
+    requests: &[(&'a Command, Args<'_>)],
+) -> (usize, Ran) {
     let Runner { stats, rng, lane, now, ticks } = runner;
+    let Some(&(first, _)) = requests.first() else { return (0, Ran::Done) };
     let mut view = View::new(locked, env, stats, rng, lane, session.db, now);
     view.no_touch = session.no_touch;
-    let mark = reply.mark();
-    let mut ctx = Context { keys: view, reply, session, env, command, block: None, resumed: false };
-    let result = (command.handler)(&mut ctx, args);
-    let failed = match result {
-        Ok(()) => false,
-        Err(CommandError::SlowLane) => {
-            ctx.reply.truncate(mark);
-            return Ran::SlowLane;
+    view.grouped = requests.len() > 1;
+    let mut ctx = Context { keys: view, reply, session, env, command: first, block: None, resumed: false };
+    for (i, &(command, args)) in requests.iter().enumerate() {
+        let mark = ctx.reply.mark();
+        ctx.command = command;
+        ctx.keys.set_request(args);
+        let failed = match (command.handler)(&mut ctx, args) {
+            Ok(()) => false,
+            Err(CommandError::SlowLane) => {
+                ctx.reply.truncate(mark);
+                return (i, Ran::SlowLane);
+            }
+            Err(e) => {
+                write_error(&mut ctx, &e);
+                true
+            }
+        };
+        if let Some(block) = ctx.block.take() {
+            return (i, Ran::Blocked(register(&mut ctx, block, args)));
         }
-        Err(e) => {
-            write_error(&mut ctx, &e);
-            true
-        }
-    };
-    if let Some(block) = ctx.block.take() {
-        return Ran::Blocked(register(&mut ctx, block, args));
+        finish(&mut ctx);
+        let end = env.clock.ticks();
+        let nanos = end.saturating_sub(*ticks);
+        *ticks = end;
+        count(stats, command, nanos, failed);
+        env.observe(ctx.session, command, args, nanos);
     }
-    finish(&mut ctx);
-    let end = env.clock.ticks();
-    let nanos = end.saturating_sub(*ticks);
-    *ticks = end;
-    count(stats, command, nanos, failed);
-    env.observe(ctx.session, command, args, nanos);
-    Ran::Done { failed, nanos }
+    (requests.len(), Ran::Done)
 }
 
 /// Queues the client for the keys that its command waits for.
@@ -121,12 +126,20 @@ pub fn end_wait(env: &Env, waiter: &Waiter, reply: Reply) {
 pub fn forget_waiter(env: &Env, waiter: &Arc<Waiter>) {
     for key in &waiter.keys {
         let hash = env.keyspace.hash(key);
-        env.keyspace.lock_shard(env.keyspace.shard_of(hash)).db_mut(waiter.db, hash).remove_waiter(key, waiter);
+        env.keyspace
+            .lock_shard(env.keyspace.shard_of(hash))
+            .db_mut(waiter.db, hash)
+            .remove_waiter(key, waiter);
     }
 }
 
 /// Pays what was owed and serves who was waiting for it, until nothing is left.
+#[inline]
 fn finish(ctx: &mut Context<'_>) {
+    let owed = &ctx.keys.effects;
+    if owed.dirty == 0 && owed.events.is_empty() && owed.ready.is_empty() {
+        return;
+    }
     settle(&mut ctx.keys);
     let mut rounds = 0;
     while !ctx.keys.effects.ready.is_empty() && rounds < WAITER_ROUNDS_MAX {
@@ -136,23 +149,19 @@ fn finish(ctx: &mut Context<'_>) {
     }
 }
 
-/// Removes up to `max` expired keys of one shard; tells how many. For the cron.
-pub fn expire_due(env: &Env, runner: Runner<'_>, shard: u32, max: usize) -> usize {
-    let now = runner.now;
-    let Some(locked) = env.keyspace.try_lock_shard(shard) else { return 0 };
-    let mut view = View::new(locked, env, runner.stats, runner.rng, runner.lane, 0, now);
-    let mut n = 0;
-    for db in 0..env.keyspace.databases() {
-        view.db = db;
-        while n < max {
-            let due = view.locked.part_of(db, shard).and_then(|d| d.soonest()).filter(|(at, _)| *at <= now);
-            let Some(key) = due.map(|(_, key)| key.to_vec()) else { break };
-            view.expire(&key);
-            n += 1;
-        }
-    }
+/// Runs `f` with one shard, outside of any command: for what the server does by itself. `None`, with nothing done, when
+/// the shard is held for long.
+pub fn with_shard<R>(
+    env: &Env,
+    runner: Runner<'_>,
+    shard: u32,
+    f: impl FnOnce(&mut View<'_>) -> R,
+) -> Option<R> {
+    let locked = env.keyspace.try_lock_shard(shard)?;
+    let mut view = View::new(locked, env, runner.stats, runner.rng, runner.lane, 0, runner.now);
+    let result = f(&mut view);
     settle(&mut view);
-    n
+    Some(result)
 }
 
 /// Runs the command of a claimed waiter on its owner's thread.
@@ -175,6 +184,7 @@ const WAITER_ROUNDS_MAX: usize = 10_000;
 /// Runs a nested command's handler; counts it by itself.
 pub(super) fn invoke(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let start = ctx.env.clock.ticks();
+    ctx.keys.set_request(args);
     let result = (ctx.command.handler)(ctx, args);
     let failed = match &result {
         Ok(()) => false,
@@ -206,7 +216,7 @@ fn count(stats: &WorkerStats, command: &Command, nanos: u64, failed: bool) {
 }
 
 /// Pays what the command owes, under its locks: the count of changes, the notifications.
-fn settle(view: &mut View<'_>) {
+pub(super) fn settle(view: &mut View<'_>) {
     let effects = &mut view.effects;
     if effects.dirty > 0 {
         view.env.gauges.dirty.fetch_add(effects.dirty, Ordering::Relaxed);
@@ -267,14 +277,16 @@ fn serve_one(ctx: &mut Context<'_>, waiter: &Arc<Waiter>) {
     let was = (ctx.command, ctx.keys.db, ctx.keys.nested);
     (ctx.command, ctx.keys.db, ctx.keys.nested, ctx.resumed) = (command, waiter.db, false, true);
     let start = env.clock.ticks();
+    ctx.keys.set_request(args);
     let result = (command.handler)(ctx, args);
     let failed = result.is_err();
     if let Err(e) = &result {
         write_error(ctx, e);
     }
+    let nanos = env.clock.ticks().saturating_sub(start);
     (ctx.command, ctx.keys.db, ctx.keys.nested) = was;
     ctx.resumed = false;
-    *ctx.session = session;
+    let served = std::mem::replace(ctx.session, session);
     let answer = std::mem::replace(ctx.reply, reply);
     if ctx.block.take().is_some() {
         waiter.release();
@@ -286,6 +298,7 @@ fn serve_one(ctx: &mut Context<'_>, waiter: &Arc<Waiter>) {
             ctx.keys.locked.db_mut(waiter.db, hash).remove_waiter(key, waiter);
         }
     }
-    count(ctx.keys.stats, command, env.clock.ticks().saturating_sub(start), failed);
+    count(ctx.keys.stats, command, nanos, failed);
+    env.observe(&served, command, args, nanos);
     end_wait(env, waiter, answer);
 }

@@ -80,7 +80,7 @@ impl<'a> Context<'a> {
     /// Gives the shards back while the command goes on with pinned values. After this the keys are out of reach.
     /// Inside a transaction the locks stay. Call it only with nothing owed (no change made).
     pub fn release_keys(&mut self) {
-        if !self.keys.nested {
+        if !self.keys.nested && !self.keys.grouped {
             self.keys.locked.release();
         }
     }

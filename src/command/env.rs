@@ -34,7 +34,7 @@ impl Services {
         self.find().expect("the server wires every service")
     }
 
-    /// The service, if there is one.
+    /// The service, if it was wired.
     pub fn find<T: Any + Send + Sync>(&self) -> Option<&T> {
         self.0.get(&TypeId::of::<T>()).and_then(|s| s.downcast_ref())
     }

@@ -11,20 +11,23 @@ pub mod row;
 pub mod session;
 pub mod stats;
 pub mod table;
-mod view;
+pub mod view;
 
 pub mod bitmap;
+pub mod database;
 pub mod expire;
 pub mod generic;
 pub mod hash;
 pub mod list;
+pub mod object;
 pub mod scan;
 pub mod set;
 pub mod sort;
 pub mod string;
+pub mod wait;
 pub mod zset;
 
-pub use call::{Ran, Runner, end_wait, expire_due, forget_waiter, run, run_waiter};
+pub use call::{Ran, Runner, end_wait, forget_waiter, run, run_waiter, with_shard};
 pub use context::{Block, Context, Lane, SLOW_LANE_COST};
 pub use env::Env;
 pub use error::CommandError;
@@ -45,6 +48,9 @@ pub fn commands() -> Vec<Command> {
         zset::commands,
         hash::commands,
         generic::commands,
+        database::commands,
+        object::commands,
+        wait::commands,
         expire::commands,
         scan::commands,
         sort::commands,

@@ -106,6 +106,7 @@ flags! {
     ALLOW_BUSY = 19, "allow_busy";
     NO_MANDATORY_KEYS = 20, "no_mandatory_keys";
     SENTINEL = 21, "sentinel";
+    TOUCHES_ARBITRARY_KEYS = 22, "touches_arbitrary_keys";
 }
 
 impl Flags {
@@ -181,6 +182,8 @@ pub struct Command {
     pub specs: Vec<KeySpec>,
     pub finder: Option<KeyFinder>,
     pub locks: Locks,
+    /// Chooses the locks by the arguments, where `locks` alone would be too much or too little.
+    pub locks_for: Option<fn(Args<'_>) -> Locks>,
     pub group: Group,
     pub since: &'static str,
     pub summary: &'static str,
@@ -205,6 +208,7 @@ impl Command {
             specs: Vec::new(),
             finder: None,
             locks: Locks::Keys,
+            locks_for: None,
             group: Group::Generic,
             since: "1.0.0",
             summary: "",
@@ -311,6 +315,10 @@ impl Command {
         self.flag(Flags::MOVABLEKEYS)
     }
 
+    pub fn touches_arbitrary_keys(self) -> Self {
+        self.flag(Flags::TOUCHES_ARBITRARY_KEYS)
+    }
+
     /// Runs even inside MULTI.
     pub fn unqueued(self) -> Self {
         self.flag(Flags::UNQUEUED)
@@ -362,6 +370,18 @@ impl Command {
         self
     }
 
+    /// Chooses the locks by the arguments.
+    pub fn locks_for(mut self, choose: fn(Args<'_>) -> Locks) -> Self {
+        self.locks_for = Some(choose);
+        self
+    }
+
+    /// What a request locks.
+    #[inline]
+    pub fn locks_of(&self, args: Args<'_>) -> Locks {
+        self.locks_for.map_or(self.locks, |choose| choose(args))
+    }
+
     pub fn group(mut self, group: Group) -> Self {
         self.group = group;
         for s in &mut self.subcommands {
@@ -394,6 +414,13 @@ impl Command {
     pub fn deprecated(mut self, since: &'static str, instead: &'static str) -> Self {
         self.deprecated = Some((since, instead));
         self
+    }
+
+    /// A command on declared keys that neither waits nor steers the connection: may share its locks with others.
+    #[inline]
+    pub fn is_plain(&self) -> bool {
+        const NOT: Flags = Flags::BLOCKING.with(Flags::UNQUEUED).with(Flags::PUBSUB).with(Flags::ADMIN);
+        self.locks == Locks::Keys && !self.specs.is_empty() && !self.flags.has(NOT)
     }
 
     /// Calls back with the index and the flags of each key. `false` when the arguments cannot be right.

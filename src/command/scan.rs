@@ -1,6 +1,116 @@
-//! The scan family.
-use crate::command::Command;
+//! SCAN, HSCAN, SSCAN, ZSCAN.
+//!
+//! A cursor is a place in the space of hashes: for SCAN the shard's number above 48 bits of position in the shard's
+//! table. So it depends on nothing but the keys' hashes, and what is there from begin to end is returned exactly once,
+//! whatever grows, shrinks or is deleted in between.
+use crate::base::glob::glob_match;
+use crate::base::num::parse_u64;
+use crate::command::row::Locks;
+use crate::command::{Arity, Command, CommandError, Context, Group, Outcome};
+use crate::resp::args::{Args, eq_nocase};
+use crate::resp::reply::Reply;
+use crate::value::cell::Cell;
+use crate::value::table::POSITION_BITS;
 
 pub fn commands() -> Vec<Command> {
-    Vec::new()
+    vec![
+        Command::new("scan", Arity::at_least(2), scan)
+            .group(Group::Generic)
+            .readonly()
+            .touches_arbitrary_keys()
+            .locks(Locks::Walk)
+            .since("2.8.0")
+            .categories(&["keyspace"])
+            .doc("Walks through the keys of the database, some at a time.")
+            .complexity("O(1) a call; O(N) for a whole walk, with N the number of keys"),
+    ]
+}
+
+/// What a step of a scan is asked for.
+struct Options<'a> {
+    count: usize,
+    pattern: Option<&'a [u8]>,
+    type_name: Option<&'a [u8]>,
+}
+
+impl<'a> Options<'a> {
+    fn parse(args: Args<'a>, with_type: bool) -> Result<Self, CommandError> {
+        let mut options = Options { count: 10, pattern: None, type_name: None };
+        let mut words = args.iter();
+        while let Some(word) = words.next() {
+            let value = words.next().ok_or(CommandError::SYNTAX)?;
+            if eq_nocase(word, "count") {
+                let n = crate::base::num::parse_i64(value).ok_or(CommandError::NOT_INTEGER)?;
+                options.count = usize::try_from(n).ok().filter(|n| *n > 0).ok_or(CommandError::SYNTAX)?;
+            } else if eq_nocase(word, "match") {
+                options.pattern = Some(value).filter(|p| *p != b"*");
+            } else if with_type && eq_nocase(word, "type") {
+                options.type_name = Some(value);
+            } else {
+                return Err(CommandError::SYNTAX);
+            }
+        }
+        Ok(options)
+    }
+
+    fn matches(&self, text: &[u8]) -> bool {
+        self.pattern.is_none_or(|pattern| glob_match(pattern, text, false))
+    }
+
+    fn wants(&self, cell: &Cell) -> bool {
+        self.type_name.is_none_or(|name| eq_nocase(name, cell.ty().name())) && self.matches(cell.key())
+    }
+}
+
+/// Digits; leading zeros do not matter.
+fn parse_cursor(arg: &[u8]) -> Result<u64, CommandError> {
+    let zeros = arg.iter().take_while(|b| **b == b'0').count();
+    let digits = if zeros > 0 && zeros == arg.len() { b"0" } else { &arg[zeros..] };
+    parse_u64(digits).ok_or(CommandError::INVALID_CURSOR)
+}
+
+/// The reply of every kind of scan.
+fn answer(ctx: &mut Context<'_>, cursor: u64, n: usize, items: Reply) {
+    ctx.reply.array(2);
+    ctx.reply.bulk(crate::base::num::fmt_u64(&mut [0; 20], cursor));
+    ctx.reply.array(n);
+    ctx.reply.append(items);
+}
+
+fn scan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let cursor = parse_cursor(&args[1])?;
+    let options = Options::parse(args.from(2), true)?;
+    if options.count > crate::command::SLOW_LANE_COST {
+        let estimate = ctx.keys.estimate_len()?;
+        ctx.slow_lane(options.count.min(estimate))?;
+    }
+    let shards = ctx.env.keyspace.shards() as u64;
+    let (mut shard, mut position) = (cursor >> POSITION_BITS, cursor & ((1 << POSITION_BITS) - 1));
+    let mut items = Reply::new(ctx.reply.resp3());
+    let (mut visited, mut n) = (0, 0);
+    while shard < shards && visited < options.count {
+        position = ctx.keys.visit(shard as u32, |keys| {
+            let (db, now, mut expired) = (keys.db, keys.now, Vec::new());
+            let Some(part) = keys.locked.part_of(db, shard as u32) else { return 0 };
+            let next = part.table().scan(position, options.count - visited, &mut |cell| {
+                visited += 1;
+                if !options.wants(cell) {
+                    return;
+                }
+                if cell.expire_ms().is_some_and(|at| at <= now) {
+                    expired.push(cell.key().to_vec());
+                } else {
+                    items.bulk(cell.key());
+                    n += 1;
+                }
+            });
+            expired.iter().for_each(|key| keys.expire(key));
+            next
+        })?;
+        // A table's end is the next shard's start.
+        shard += u64::from(position == 0);
+    }
+    let next = if shard < shards { shard << POSITION_BITS | position } else { 0 };
+    answer(ctx, next, n, items);
+    Ok(())
 }

@@ -111,6 +111,10 @@ pub struct Stats {
     pub unexpected_errors: AtomicU64,
     pub expire_cycles: AtomicU64,
     pub active_expired: AtomicU64,
+    /// Expire cycles that ran out of time.
+    pub expire_time_caps: AtomicU64,
+    /// Share of shards that expire cycles left with expired keys, a running average in millionths.
+    pub expire_stale_ppm: AtomicU64,
     pub time_expired_ms: AtomicU64,
     pub acl_denied_auth: AtomicU64,
     pub eviction_exceeded_us: AtomicU64,
@@ -132,6 +136,14 @@ impl Stats {
     /// Calls back with every worker's figures.
     pub fn each(&self, mut f: impl FnMut(&WorkerStats)) {
         self.workers.lock().iter().for_each(|w| f(w));
+    }
+
+    /// One expire cycle: whether it ran out of time, and what share of the shards it left with expired keys.
+    pub fn note_expire_cycle(&self, out_of_time: bool, left: f64) {
+        self.expire_time_caps.fetch_add(out_of_time.into(), Ordering::Relaxed);
+        let was = self.expire_stale_ppm.load(Ordering::Relaxed) as f64;
+        let now = was * 0.95 + left * 1e6 * 0.05;
+        self.expire_stale_ppm.store(now as u64, Ordering::Relaxed);
     }
 
     pub fn count_error(&self, code: &str) {
@@ -176,6 +188,7 @@ impl Stats {
             &self.unexpected_errors,
             &self.expire_cycles,
             &self.active_expired,
+            &self.expire_time_caps,
             &self.time_expired_ms,
             &self.acl_denied_auth,
             &self.eviction_exceeded_us,

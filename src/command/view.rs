@@ -2,6 +2,7 @@
 //! access clocks, hit counts, watches, notifications, waiters.
 //!
 //! Hot path: no allocation on a read, no logging.
+use std::ops::Range;
 use std::sync::atomic::Ordering;
 
 use crate::base::limits::MaxmemoryPolicy;
@@ -11,11 +12,14 @@ use crate::command::notify::{self, Event};
 use crate::command::stats::WorkerStats;
 use crate::command::{CommandError, Lane};
 use crate::keyspace::{CellMut, Db, Locked};
-use crate::resp::args::OwnedArgs;
+use crate::resp::args::{Args, OwnedArgs};
 use crate::value::cell::{Cell, Type};
 
 /// Values whose freeing costs more than this many deallocations are freed in the background.
 const FREE_EFFORT_MAX: usize = 64;
+
+/// Shards looked at to guess how many keys there are.
+const LEN_SAMPLE: usize = 64;
 
 /// What a command owes at its end.
 #[derive(Default)]
@@ -37,6 +41,8 @@ pub struct View<'a> {
     pub(super) effects: Effects,
     pub(super) lane: Lane,
     pub(super) nested: bool,
+    /// Other commands run under the same locks after this one.
+    pub(super) grouped: bool,
     /// The selected database.
     pub db: usize,
     /// Now, Unix milliseconds: one instant for the whole command.
@@ -46,6 +52,8 @@ pub struct View<'a> {
     notify_flags: u32,
     lfu: bool,
     last: (*const u8, usize, u64),
+    /// Where the running request's arguments lie: only there does an address stand for one key.
+    request: Range<usize>,
     pub rng: &'a mut Rng,
 }
 
@@ -66,12 +74,14 @@ impl<'a> View<'a> {
             effects: Effects::default(),
             lane,
             nested: false,
+            grouped: false,
             db,
             now,
             no_touch: false,
             notify_flags: env.limits.notify_flags.get(),
             lfu: matches!(env.limits.policy(), MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu),
             last: (std::ptr::null(), 0, 0),
+            request: 0..0,
             rng,
         }
     }
@@ -80,13 +90,23 @@ impl<'a> View<'a> {
         self.env
     }
 
-    /// The key's hash; the last one is remembered, as handlers look a key up and then store it.
+    /// From here on handlers work for this request.
+    pub(super) fn set_request(&mut self, args: Args<'_>) {
+        self.last = (std::ptr::null(), 0, 0);
+        let bytes = args.buffer().as_ptr_range();
+        self.request = bytes.start as usize..bytes.end as usize;
+    }
+
+    /// The key's hash; the last one is remembered, as handlers look a key up and then store it. Only for arguments of
+    /// the request: elsewhere another key may come to lie at the same address.
     fn hash(&mut self, key: &[u8]) -> u64 {
         if self.last.0 == key.as_ptr() && self.last.1 == key.len() {
             return self.last.2;
         }
         let hash = self.env.keyspace.hash(key);
-        self.last = (key.as_ptr(), key.len(), hash);
+        if self.request.contains(&(key.as_ptr() as usize)) {
+            self.last = (key.as_ptr(), key.len(), hash);
+        }
         hash
     }
 
@@ -104,20 +124,50 @@ impl<'a> View<'a> {
 
     /// Removes a key whose time has come, with the effects that an expiry has.
     pub fn expire(&mut self, key: &[u8]) {
-        let hash = self.hash(key);
-        if let Some(cell) = self.locked.db_mut(self.db, hash).remove(hash, key) {
+        if let Some(cell) = self.take_out(key, notify::EXPIRED, "expired") {
             self.discard(cell);
             self.stats.expired.add(1);
-            self.locked.db(self.db, hash).expect("it held the key").touch(key);
-            self.notify(notify::EXPIRED, "expired", key);
-            if self.env.journal_on.load(Ordering::Relaxed) {
-                self.effects.journal.push(OwnedArgs::from_iter([&b"DEL"[..], key]));
-            }
         }
+    }
+
+    /// Takes out a key that must go because memory is full, with the effects that an eviction has.
+    pub fn evict(&mut self, key: &[u8]) -> Option<Cell> {
+        let cell = self.take_out(key, notify::EVICTED, "evicted")?;
+        self.stats.evicted.add(1);
+        Some(cell)
+    }
+
+    /// Takes out a key that goes by itself, not by the command's doing.
+    fn take_out(&mut self, key: &[u8], class: u32, event: &'static str) -> Option<Cell> {
+        let hash = self.hash(key);
+        let db = self.locked.db_mut(self.db, hash);
+        let cell = db.remove(hash, key)?;
+        db.touch(key);
+        self.notify(class, event, key);
+        if self.env.journal_on.load(Ordering::Relaxed) {
+            self.effects.journal.push(OwnedArgs::from_iter([&b"DEL"[..], key]));
+        }
+        Some(cell)
     }
 
     /// The key's cell for reading. Counts a hit or a miss and notes the access.
     pub fn get(&mut self, key: &[u8]) -> Option<&Cell> {
+        self.read(key, !self.no_touch)
+    }
+
+    /// As `get`, but leaves the access clock alone: for looking at a key, not at its value.
+    pub fn get_untouched(&mut self, key: &[u8]) -> Option<&Cell> {
+        self.read(key, false)
+    }
+
+    /// Whether the key exists, for a writer: an expired one is removed first; counts neither hit nor miss.
+    pub fn present(&mut self, key: &[u8]) -> bool {
+        let hash = self.hash(key);
+        self.expire_if_due(hash, key);
+        self.locked.db(self.db, hash).is_some_and(|db| db.get(hash, key).is_some())
+    }
+
+    fn read(&mut self, key: &[u8], touch: bool) -> Option<&Cell> {
         let hash = self.hash(key);
         self.expire_if_due(hash, key);
         let now = self.now;
@@ -136,7 +186,7 @@ impl<'a> View<'a> {
             return None;
         };
         self.stats.hits.add(1);
-        if !self.no_touch {
+        if touch {
             touch_access(cell, self.env, self.now, self.lfu, self.rng);
         }
         Some(cell)
@@ -308,23 +358,73 @@ impl<'a> View<'a> {
         result
     }
 
-    /// Visits the selected database's part in one shard, locking it for the visit if it is not held. For commands
-    /// with `Locks::Walk`. Fails with `SlowLane` when a worker finds the shard held for long.
-    pub fn walk<R>(&mut self, shard: u32, f: impl FnOnce(&Db) -> R) -> Result<R, CommandError> {
-        let held = self.locked.shard_ids().any(|s| s == shard);
-        if held {
-            let f = self.locked.part_of(self.db, shard).map(f);
-            return f.ok_or(CommandError::SYNTAX);
+    /// Runs `f` with one more shard, locked for the visit unless it is held already; what `f` owes is paid before the
+    /// shard goes. For commands with `Locks::Walk`. Fails with `SlowLane` when a worker finds the shard held for long.
+    pub fn visit<R>(&mut self, shard: u32, f: impl FnOnce(&mut Self) -> R) -> Result<R, CommandError> {
+        if self.locked.holds_shard(shard) {
+            return Ok(f(self));
         }
         let locked = if self.lane == Lane::Worker {
             self.env.keyspace.try_lock_shard(shard).ok_or(CommandError::SlowLane)?
         } else {
             self.env.keyspace.lock_shard(shard)
         };
-        match locked.part_of(self.db, shard) {
-            Some(db) => Ok(f(db)),
-            None => Err(CommandError::SYNTAX),
+        let own = std::mem::replace(&mut self.locked, locked);
+        let result = f(self);
+        super::call::settle(self);
+        self.locked = own;
+        Ok(result)
+    }
+
+    /// As `visit`, for reading the selected database's part of the shard; `None` while that was never written.
+    pub fn walk<R>(&mut self, shard: u32, f: impl FnOnce(&Db) -> R) -> Result<Option<R>, CommandError> {
+        self.visit(shard, |view| view.locked.part_of(view.db, shard).map(f))
+    }
+
+    /// About how many keys the selected database has, from a sample of the shards.
+    pub fn estimate_len(&mut self) -> Result<usize, CommandError> {
+        let shards = self.env.keyspace.shards();
+        let sample = shards.min(LEN_SAMPLE);
+        let start = self.rng.below(shards as u64) as usize;
+        let mut keys = 0;
+        for i in 0..sample {
+            let shard = (start + i * (shards / sample)) % shards;
+            keys += self.walk(shard as u32, Db::len)?.unwrap_or(0);
         }
+        Ok(keys * (shards / sample))
+    }
+
+    /// The selected database's part in a shard that is held.
+    pub fn part(&self, shard: u32) -> Option<&Db> {
+        self.locked.part_of(self.db, shard)
+    }
+
+    /// The key's cell, without side effects, be it expired or not.
+    pub fn peek_expired(&self, key: &[u8]) -> Option<&Cell> {
+        let hash = self.env.keyspace.hash(key);
+        self.locked.db(self.db, hash)?.get(hash, key)
+    }
+
+    /// As `walk`, over all databases: calls back with each one's number and its part in the shard.
+    pub fn walk_databases(&mut self, shard: u32, mut f: impl FnMut(usize, &Db)) -> Result<(), CommandError> {
+        let held = self.locked.holds_shard(shard);
+        let own;
+        let locked = if held {
+            &self.locked
+        } else {
+            own = if self.lane == Lane::Worker {
+                self.env.keyspace.try_lock_shard(shard).ok_or(CommandError::SlowLane)?
+            } else {
+                self.env.keyspace.lock_shard(shard)
+            };
+            &own
+        };
+        for db in 0..self.env.keyspace.databases() {
+            if let Some(part) = locked.part_of(db, shard) {
+                f(db, part);
+            }
+        }
+        Ok(())
     }
 
     /// The database's parts in every shard held; for commands with `Locks::All`.
@@ -337,15 +437,45 @@ impl<'a> View<'a> {
         &mut self.locked
     }
 
-    /// Breaks the watches and serves the waiters that a change of a whole database concerns: FLUSHDB, SWAPDB.
-    pub fn database_changed(&mut self, db: usize, now_present: bool) {
+    /// Breaks the watches on all keys that the database holds: it is about to be emptied or exchanged. Every shard is
+    /// locked.
+    pub fn database_goes(&mut self, db: usize) {
+        let keyspace = &self.env.keyspace;
         for part in self.locked.parts(db) {
-            for (_, watches) in part.watched_keys() {
-                watches.iter().for_each(|w| w.break_it());
+            let held = part.watched_keys().filter(|(key, _)| part.get(keyspace.hash(key), key).is_some());
+            held.for_each(|(_, watches)| watches.iter().for_each(|w| w.break_it()));
+        }
+    }
+
+    /// Breaks the watches and serves the waiters on the keys that the database holds now: its contents have just been
+    /// exchanged. An expired key where there was none is no change: it goes before EXEC can take it for one.
+    pub fn database_came(&mut self, db: usize) {
+        let (keyspace, now) = (&self.env.keyspace, self.now);
+        let mut stale = Vec::new();
+        for part in self.locked.parts(db) {
+            for (key, watches) in part.watched_keys() {
+                match part.get(keyspace.hash(key), key) {
+                    Some(cell) if cell.expire_ms().is_some_and(|at| at <= now) => stale.push(key.to_vec()),
+                    Some(_) => watches.iter().for_each(|w| w.break_it()),
+                    None => {}
+                }
             }
-            if now_present {
-                let keys = part.awaited_keys();
-                self.effects.ready.extend(keys.into_iter().map(|k| (db, k)));
+            let awaited = part.awaited_keys().into_iter();
+            let ready = awaited.filter(|key| part.get(keyspace.hash(key), key).is_some());
+            self.effects.ready.extend(ready.map(|key| (db, key)));
+        }
+        self.in_db(db, |view| stale.iter().for_each(|key| view.expire_unwatched(key)));
+    }
+
+    /// Removes an expired key without breaking the watches on it, which saw no key either.
+    fn expire_unwatched(&mut self, key: &[u8]) {
+        let hash = self.hash(key);
+        if let Some(cell) = self.locked.db_mut(self.db, hash).remove(hash, key) {
+            self.discard(cell);
+            self.stats.expired.add(1);
+            self.notify(notify::EXPIRED, "expired", key);
+            if self.env.journal_on.load(Ordering::Relaxed) {
+                self.effects.journal.push(OwnedArgs::from_iter([&b"DEL"[..], key]));
             }
         }
     }

@@ -68,9 +68,6 @@ pub fn parse_command_line<S: AsRef<str>>(args: &[S]) -> Result<Cli, String> {
                     may_start = true;
                 }
             }
-            _ if cli.directives.is_empty() => {
-                return Err(format!("unexpected argument '{arg}': directives start with '--'"));
-            }
             _ => {
                 split::quote(&mut cli.directives, arg.as_bytes());
                 cli.directives.push(b' ');
@@ -101,7 +98,6 @@ mod tests {
         assert_eq!(cli.directives, b"port \"0\" ");
         assert!(parse(&["-"]).from_stdin && parse(&["--port", "1", "-"]).from_stdin);
         assert!(parse(&["a.conf", "--check-config"]).check_config);
-        assert!(parse_command_line(&["a.conf", "b.conf"]).is_err());
         assert_eq!(parse(&[]), Cli::default());
     }
 

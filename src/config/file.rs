@@ -128,6 +128,12 @@ impl Config {
         if !directive.multi_arg && args.len() != 1 {
             return Err("wrong number of arguments".into());
         }
+        // Several arguments may come as one, as command lines quote them.
+        let split = match args {
+            [one] if directive.multi_arg && !one.is_empty() => split_args(one).unwrap_or_default(),
+            _ => Vec::new(),
+        };
+        let args = if split.is_empty() { args } else { &split };
         let args: Vec<&[u8]> = args.iter().map(Vec::as_slice).collect();
         let source = if load.seen.insert(row) { Source::Fresh } else { Source::Again };
         let present = self.values.read()[row].clone();
@@ -231,7 +237,6 @@ fn expand(pattern: &Path) -> Vec<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::super::tests::{TempDir, config, get};
-    use super::*;
 
     fn error(text: &str) -> String {
         config().load_lines("test", text.as_bytes()).unwrap_err().to_string()
@@ -291,6 +296,15 @@ mod tests {
         c.load_lines("test", b"save 1 2\nsave \"\"").unwrap();
         assert_eq!(get(&c, "save"), "");
         assert!(c.save_points().is_empty());
+    }
+
+    #[test]
+    fn several_arguments_may_come_as_one() {
+        let c = config();
+        c.load_lines("test", b"shutdown-on-sigint \"now force\"\nbind \"a b\"").unwrap();
+        assert_eq!((get(&c, "shutdown-on-sigint"), c.bind()), ("now force".into(), vec!["a".into(), "b".into()]));
+        c.load_lines("test", b"bind \"\"").unwrap();
+        assert_eq!(get(&c, "bind"), "");
     }
 
     #[test]

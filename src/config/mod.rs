@@ -3,8 +3,9 @@
 //! One table (`table.rs`) says everything on each directive; nothing else lists them. A value is changed only through
 //! `Config`, which keeps it valid, copies it to `base::Limits` where a hot path reads it, and tells whoever asked by
 //! `on_change`; a change that anyone refuses is undone as a whole. Reading takes a lock for an instant: hot paths read
-//! `Limits`. This folder knows neither commands nor sockets, and never changes the process's working directory.
+//! `Limits`. This folder knows no sockets, and never changes the process's working directory.
 pub mod cli;
+pub mod commands;
 pub mod directive;
 mod file;
 mod rewrite;
@@ -89,6 +90,11 @@ impl Config {
             config.publish(row);
         }
         config
+    }
+
+    /// Where hot paths read the values.
+    pub fn limits(&self) -> &Arc<Limits> {
+        &self.limits
     }
 
     /// What CONFIG GET answers: each name that a pattern matches and its value. A name without glob characters also

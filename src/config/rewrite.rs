@@ -239,6 +239,16 @@ mod tests {
     }
 
     #[test]
+    fn default_save_points_replace_a_single_one() {
+        let old = "save 900 1\n";
+        let c = config();
+        let new = rewritten(&c, old);
+        let again = config();
+        again.load_lines("again", new.as_bytes()).unwrap();
+        assert_eq!(all(&again), all(&c), "{new}");
+    }
+
+    #[test]
     fn without_a_file_there_is_nothing_to_rewrite() {
         let c = config();
         assert_eq!(

@@ -109,13 +109,13 @@ fn format_save(value: &Value) -> Vec<u8> {
     points.join(" ").into()
 }
 
-fn save_lines(name: &str, value: &Value, default: &Value) -> Lines {
-    let needed = value != default;
+/// Always all of them: a file's first `save` replaces every default, so one that stays alone would drop the others.
+fn save_lines(name: &str, value: &Value, _: &Value) -> Lines {
     match value {
         Value::Save(points) if !points.is_empty() => {
-            points.iter().map(|p| (format!("{name} {} {}", p.seconds, p.changes).into(), needed)).collect()
+            points.iter().map(|p| (format!("{name} {} {}", p.seconds, p.changes).into(), true)).collect()
         }
-        _ => vec![(named(name, b""), needed)],
+        _ => vec![(named(name, b""), true)],
     }
 }
 

@@ -57,8 +57,8 @@ fn unsigned(v: i64) -> u64 {
 
 pub static TABLE: &[Directive] = &[
     // Tidewater's own.
-    d("workers").int(0, 1024, "0").immutable(),
-    d("shards").int(0, 1 << 20, "0").immutable().check(special::check_shards),
+    d("workers").int(0, 1024, "0"),
+    d("shards").int(0, 1 << 20, "0").check(special::check_shards),
     // Network.
     d("bind").special(BIND, "* -::*").multi_arg(),
     d("bind-source-addr").nullable(),

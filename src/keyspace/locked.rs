@@ -7,6 +7,7 @@ use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
 use super::{Db, Keyspace, Shard};
+use crate::value::table;
 
 /// The shards that a command needs, ascending and without repeats.
 #[derive(Clone, Default, Debug)]
@@ -120,6 +121,14 @@ impl Keyspace {
         Some(Locked { ks: self, guards })
     }
 
+    /// Asks for the memory of the shard of a hash: before it is locked.
+    pub fn prefetch(&self, hash: u64) {
+        let slot = &self.slots[self.shard_of(hash) as usize];
+        table::prefetch(slot);
+        // A slot is two cache lines.
+        table::prefetch(std::ptr::from_ref(slot).cast::<u8>().wrapping_add(64));
+    }
+
     /// Locks one shard by number: for walkers that visit the keyspace a shard at a time.
     pub fn lock_shard(&self, shard: u32) -> Locked<'_> {
         Locked { ks: self, guards: Guards::One(self.slots[shard as usize].shard.lock()) }
@@ -149,6 +158,24 @@ impl<'k> Locked<'k> {
 
     pub fn holds(&self, hash: u64) -> bool {
         self.position(self.ks.shard_of(hash)).is_some()
+    }
+
+    /// Asks for the table memory that a look-up of the hash will read first.
+    pub fn prefetch(&self, db: usize, hash: u64) {
+        if let Some(db) = self.db(db, hash) {
+            db.table().prefetch_hashed(hash);
+        }
+    }
+
+    /// Asks for the entry that a look-up of the hash will find; `prefetch` came before.
+    pub fn prefetch_entry(&self, db: usize, hash: u64) {
+        if let Some(db) = self.db(db, hash) {
+            db.table().prefetch_entry_hashed(hash);
+        }
+    }
+
+    pub fn holds_shard(&self, shard: u32) -> bool {
+        self.position(shard).is_some()
     }
 
     /// Takes one more shard if it is free. Does not wait, so no order can be violated.

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
+use smallvec::SmallVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpStream, UnixStream};
 
@@ -20,10 +21,11 @@ use crate::command::client::{Client, flag};
 use crate::command::session::ReplyMode;
 use crate::command::{self, Lane, Session};
 use crate::keyspace::{Waiter, WaiterState};
-use crate::resp::args::OwnedArgs;
+use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
-use crate::resp::request::{ParseLimits, Parser, Status};
+use crate::resp::request::{ParseLimits, Parser, ProtocolError, Status};
 use crate::server::Called;
+use crate::server::engine::GROUP_MAX;
 
 /// A socket that the acceptor hands to a worker.
 pub(super) struct Accepted {
@@ -108,7 +110,7 @@ struct Connection {
     start: usize,
     /// Bytes that the request at `start` lacks at least.
     need: usize,
-    /// The last read filled its buffer: there may be more at once.
+    /// The last read filled its buffer: there may be more at once, but others come first.
     greedy: bool,
     reply: Reply,
     /// Bytes of `reply` already sent.
@@ -131,6 +133,8 @@ enum Stop {
     Close,
     /// Close at once.
     Abort,
+    /// The client does not speak RESP: say so, and close.
+    Corrupt(ProtocolError),
 }
 
 /// Serves a connection to its end. A panic while it runs costs this connection alone.
@@ -195,7 +199,7 @@ impl Connection {
                     self.flush_some().await?;
                     tokio::task::yield_now().await;
                 }
-                Stop::Close => return self.flush_all().await,
+                Stop::Close | Stop::Corrupt(_) => return self.flush_all().await,
                 Stop::Abort => return Ok(()),
                 Stop::Blocked(waiter) => self.wait_blocked(waiter).await?,
                 Stop::Slow(args) => self.run_slow(args).await?,
@@ -238,6 +242,7 @@ impl Connection {
         if self.parser.memory_bytes() > KEEP_BYTES {
             self.parser.shrink();
         }
+        self.local.parsers.borrow_mut().iter_mut().filter(|p| p.memory_bytes() > KEEP_BYTES).for_each(Parser::shrink);
     }
 
     fn note_input(&self) {
@@ -254,45 +259,70 @@ impl Connection {
         worker.begin(env);
         self.client.last_seen_ms.store(worker.now(), Ordering::Relaxed);
         let session = self.session.as_mut().expect("no slow command is running");
-        let mut limits = parse_limits(env, session);
         // A client with a hard limit gets nothing of a batch that passes it, as little of it is sent early.
         let hard = env.output_limits[self.client.output_class() as usize].hard();
         let check_at = hard.unwrap_or(FLUSH_BYTES).min(FLUSH_BYTES);
         let flush_at = self.reply.total_len() + hard.unwrap_or(0).max(FLUSH_BYTES);
+        let mut parsers = local.parsers.borrow_mut();
         let mut used = 0;
         loop {
-            let rest = &input[used..];
-            if rest.is_empty() {
-                return (used, if self.greedy { Stop::Yield } else { Stop::Drained });
-            }
-            let consumed = match self.parser.next(rest, &limits) {
-                Ok(Status::Complete { consumed }) => consumed,
-                Ok(Status::Incomplete { need }) => {
-                    self.need = need;
-                    if rest.len() > env.limits.client_query_buffer_limit.get() {
-                        env.stats.qbuf_disconnects.fetch_add(1, Ordering::Relaxed);
-                        return (used, Stop::Abort);
+            let limits = parse_limits(env, session);
+            // One at a time before a client has proved itself, as its requests are bounded more tightly, and where a
+            // request's output may be the last straw.
+            let most = if session.authenticated && hard.is_none() { parsers.len() } else { 1 };
+            std::mem::swap(&mut self.parser, &mut parsers[0]);
+            let mut ends: SmallVec<[usize; GROUP_MAX]> = SmallVec::new();
+            let mut stop = None;
+            let mut at = used;
+            while ends.len() < most {
+                let rest = &input[at..];
+                if rest.is_empty() {
+                    stop = Some(Stop::Drained);
+                    break;
+                }
+                match parsers[ends.len()].next(rest, &limits) {
+                    Ok(Status::Complete { consumed }) => {
+                        at += consumed;
+                        ends.push(at);
                     }
-                    return (used, Stop::Drained);
+                    Ok(Status::Incomplete { need }) => {
+                        self.need = need;
+                        // It goes on from where it stands when more has come.
+                        std::mem::swap(&mut self.parser, &mut parsers[ends.len()]);
+                        stop = Some(Stop::Drained);
+                        if rest.len() > env.limits.client_query_buffer_limit.get() {
+                            env.stats.qbuf_disconnects.fetch_add(1, Ordering::Relaxed);
+                            stop = Some(Stop::Abort);
+                        }
+                        break;
+                    }
+                    Err(error) => {
+                        stop = Some(Stop::Corrupt(error));
+                        break;
+                    }
                 }
-                Err(error) => {
-                    let mut text = b"ERR ".to_vec();
-                    text.extend_from_slice(&error.text());
-                    self.reply.error_bytes(&text);
-                    worker.stats.error_replies.add(1);
-                    env.stats.count_error("ERR");
-                    return (input.len(), Stop::Close);
-                }
-            };
-            let args = self.parser.args(rest);
-            self.client.query_bytes.store(rest.len(), Ordering::Relaxed);
-            match engine.call(&mut worker, session, &mut self.reply, args) {
-                Called::Done => {}
-                Called::Blocked(waiter) => return (used + consumed, Stop::Blocked(waiter)),
-                Called::SlowLane => return (used + consumed, Stop::Slow(OwnedArgs::from_args(args))),
-                Called::Paused(until) => return (used, Stop::Paused(until)),
             }
-            used += consumed;
+            let mut requests: SmallVec<[Args<'_>; GROUP_MAX]> = SmallVec::new();
+            let mut start = used;
+            for (parser, &end) in parsers.iter().zip(&ends) {
+                requests.push(parser.args(&input[start..end]));
+                start = end;
+            }
+            self.client.query_bytes.store(input.len() - used, Ordering::Relaxed);
+            let (done, called) = engine.call_many(&mut worker, session, &mut self.reply, &requests);
+            let next = requests.get(done).map(|args| OwnedArgs::from_args(*args));
+            drop(requests);
+            used = if done > 0 { ends[done - 1] } else { used };
+            match called {
+                Called::Done => {}
+                Called::Blocked(waiter) => return (used, self.keep(&mut parsers, Stop::Blocked(waiter))),
+                Called::SlowLane => {
+                    let used = ends[done];
+                    let args = next.expect("the request that did not run");
+                    return (used, self.keep(&mut parsers, Stop::Slow(args)));
+                }
+                Called::Paused(until) => return (used, self.keep(&mut parsers, Stop::Paused(until))),
+            }
             let pending = self.reply.total_len() - self.sent;
             if pending > check_at && env.enforce_output_limit(&self.client, pending) {
                 return (input.len(), Stop::Abort);
@@ -300,14 +330,33 @@ impl Connection {
             if session.quit || self.client.closing() {
                 return (input.len(), Stop::Close);
             }
+            match stop {
+                Some(Stop::Corrupt(error)) => {
+                    let mut text = b"ERR ".to_vec();
+                    text.extend_from_slice(&error.text());
+                    self.reply.error_bytes(&text);
+                    worker.stats.error_replies.add(1);
+                    env.stats.count_error("ERR");
+                    return (input.len(), Stop::Close);
+                }
+                Some(Stop::Drained) if std::mem::take(&mut self.greedy) => return (used, Stop::Yield),
+                Some(stop) => return (used, stop),
+                None => {}
+            }
             if self.reply.total_len() > flush_at {
                 return (used, Stop::Flush);
             }
             if used > TURN_BYTES {
                 return (used, Stop::Yield);
             }
-            limits.authenticated = session.authenticated || limits.authenticated;
         }
+    }
+
+    /// The batch stops before the end of what was parsed: the rest will be parsed anew.
+    fn keep(&mut self, parsers: &mut [Parser], stop: Stop) -> Stop {
+        self.parser.reset();
+        parsers.iter_mut().for_each(Parser::reset);
+        stop
     }
 
     /// Waits until there is something to run, and runs it; meanwhile sends what is written and picks up messages from

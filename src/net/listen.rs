@@ -5,7 +5,9 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use socket2::{Domain, Protocol, SockRef, Socket as RawSocket, TcpKeepalive, Type};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::sync::watch;
 
 use super::connection::{Accepted, Socket};
@@ -30,43 +32,23 @@ pub struct NetConfig {
 
 /// Bound sockets.
 pub struct Listeners {
-    tcp: Vec<std::net::TcpListener>,
+    tcp: Vec<Tcp>,
     #[cfg(unix)]
     unix: Option<std::os::unix::net::UnixListener>,
+}
+
+/// A TCP listener and what `bind` and `port` called it.
+struct Tcp {
+    host: String,
+    port: u16,
+    socket: std::net::TcpListener,
 }
 
 impl Listeners {
     /// Binds all addresses. The error names the one that failed.
     pub fn bind(config: &NetConfig) -> Result<Self, String> {
-        let mut tcp = Vec::new();
-        let mut port = config.port;
-        if config.tcp {
-            for bind in &config.bind {
-                let (optional, host) = match bind.strip_prefix('-') {
-                    Some(host) => (true, host),
-                    None => (false, bind.as_str()),
-                };
-                match listen_tcp(host, port, config.backlog) {
-                    Ok(listener) => {
-                        // With port 0 all addresses share the port that the first was given.
-                        port = listener.local_addr().map_err(|e| e.to_string())?.port();
-                        tcp.push(listener);
-                    }
-                    Err(e) if optional && e.kind() != io::ErrorKind::AddrInUse => {}
-                    Err(e) => {
-                        return Err(format!(
-                            "Could not create server TCP listening socket {host}:{port}: bind: {}",
-                            plain(&e)
-                        ));
-                    }
-                }
-            }
-            if tcp.is_empty() {
-                return Err(format!("Failed listening on port {port} (tcp), aborting."));
-            }
-        }
         Ok(Self {
-            tcp,
+            tcp: bind_tcp(config, &[])?,
             #[cfg(unix)]
             unix: listen_unix(config)?,
         })
@@ -74,8 +56,46 @@ impl Listeners {
 
     /// The first TCP address.
     pub fn addr(&self) -> Option<SocketAddr> {
-        self.tcp.first().and_then(|l| l.local_addr().ok())
+        self.tcp.first().and_then(|l| l.socket.local_addr().ok())
     }
+
+    /// Whether there is nothing to listen on.
+    pub fn is_empty(&self) -> bool {
+        self.tcp.is_empty() && self.unix.is_none()
+    }
+}
+
+/// Binds the TCP addresses that `have` does not name already.
+fn bind_tcp(config: &NetConfig, have: &[(String, u16)]) -> Result<Vec<Tcp>, String> {
+    let mut tcp = Vec::new();
+    let mut port = config.port;
+    if !config.tcp {
+        return Ok(tcp);
+    }
+    for bind in &config.bind {
+        let (optional, host) = match bind.strip_prefix('-') {
+            Some(host) => (true, host),
+            None => (false, bind.as_str()),
+        };
+        if have.iter().any(|(h, p)| h == host && *p == port) {
+            continue;
+        }
+        match listen_tcp(host, port, config.backlog) {
+            Ok(socket) => {
+                // With port 0 all addresses share the port that the first was given.
+                port = socket.local_addr().map_err(|e| e.to_string())?.port();
+                tcp.push(Tcp { host: host.to_owned(), port, socket });
+            }
+            Err(e) if optional && e.kind() != io::ErrorKind::AddrInUse => {}
+            Err(e) => {
+                return Err(format!(
+                    "Could not create server TCP listening socket {host}:{port}: bind: {}",
+                    plain(&e)
+                ));
+            }
+        }
+    }
+    Ok(tcp)
 }
 
 /// An I/O error in the words of `strerror`, as Redis logs it.
@@ -122,9 +142,19 @@ fn listen_unix(config: &NetConfig) -> Result<Option<std::os::unix::net::UnixList
     Ok(Some(listener))
 }
 
+/// What the acceptor is told to change.
+enum Change {
+    Add(Vec<Tcp>),
+    /// Stop listening on these hosts and ports.
+    Remove(Vec<(String, u16)>, std::sync::mpsc::Sender<()>),
+}
+
 /// The running network: workers and acceptor.
 pub struct Net {
     stop: watch::Sender<bool>,
+    changes: UnboundedSender<Change>,
+    /// Hosts and ports that the acceptor listens on, optional ones that could not be bound left out.
+    bound: Mutex<Vec<(String, u16)>>,
     threads: Vec<std::thread::JoinHandle<()>>,
     unix_socket: Option<String>,
 }
@@ -190,11 +220,50 @@ impl Net {
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let acceptor = Arc::new(Acceptor { engine, handles, doorman });
+        let (changes, changed) = unbounded_channel();
+        let bound = Mutex::new(names(&listeners.tcp));
         let thread = std::thread::Builder::new().name("acceptor".into()).spawn(move || {
-            runtime.block_on(accept_all(acceptor, listeners, stopped));
+            runtime.block_on(accept_all(acceptor, listeners, stopped, changed));
         })?;
         threads.push(thread);
-        Ok(Self { stop, threads, unix_socket: config.unix_socket.clone() })
+        Ok(Self { stop, changes, bound, threads, unix_socket: config.unix_socket.clone() })
+    }
+
+    /// Listens on the TCP addresses of `config` and no others; connections stay. On an error everything is as it was.
+    pub fn rebind(&self, config: &NetConfig) -> Result<(), String> {
+        let mut bound = self.bound.lock();
+        let wanted = |(host, port): &(String, u16)| {
+            config.tcp && *port == config.port && config.bind.iter().any(|b| b.strip_prefix('-').unwrap_or(b) == host)
+        };
+        let (keep, leave): (Vec<_>, Vec<_>) = bound.iter().cloned().partition(wanted);
+        match bind_tcp(config, &keep) {
+            Ok(added) => {
+                let names = names(&added);
+                let _ = self.changes.send(Change::Add(added));
+                self.remove(leave);
+                *bound = keep.into_iter().chain(names).collect();
+                return Ok(());
+            }
+            Err(e) if leave.iter().all(|(_, port)| *port != config.port) => return Err(e),
+            // What is to be left may overlap what is new: once more without it.
+            Err(_) => self.remove(leave.clone()),
+        }
+        let result = bind_tcp(config, &keep);
+        let (added, result) = match result {
+            Ok(added) => (added, Ok(())),
+            Err(e) => (leave.iter().filter_map(|name| listen_again(name, config.backlog)).collect(), Err(e)),
+        };
+        *bound = keep.into_iter().chain(names(&added)).collect();
+        let _ = self.changes.send(Change::Add(added));
+        result
+    }
+
+    /// Returns when the sockets are closed.
+    fn remove(&self, hosts: Vec<(String, u16)>) {
+        let (done, closed) = std::sync::mpsc::channel();
+        if !hosts.is_empty() && self.changes.send(Change::Remove(hosts, done)).is_ok() {
+            let _ = closed.recv();
+        }
     }
 
     /// Stops accepting, closes every connection and waits for the threads.
@@ -221,44 +290,80 @@ struct Acceptor {
     doorman: Arc<dyn Doorman>,
 }
 
-async fn accept_all(acceptor: Arc<Acceptor>, listeners: Listeners, mut stopped: watch::Receiver<bool>) {
+fn names(tcp: &[Tcp]) -> Vec<(String, u16)> {
+    tcp.iter().map(|l| (l.host.clone(), l.port)).collect()
+}
+
+fn listen_again((host, port): &(String, u16), backlog: i32) -> Option<Tcp> {
+    let socket = listen_tcp(host, *port, backlog).ok()?;
+    Some(Tcp { host: host.clone(), port: *port, socket })
+}
+
+async fn accept_all(
+    acceptor: Arc<Acceptor>,
+    listeners: Listeners,
+    mut stopped: watch::Receiver<bool>,
+    mut changes: UnboundedReceiver<Change>,
+) {
     let tasks = tokio::task::LocalSet::new();
-    for listener in listeners.tcp {
-        let acceptor = acceptor.clone();
-        tasks.spawn_local(async move {
-            let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-            loop {
-                match listener.accept().await {
-                    Ok((stream, peer)) => acceptor.tcp(stream, peer),
-                    Err(_) => backoff().await,
-                }
-            }
-        });
-    }
+    let mut tcp = Vec::new();
     #[cfg(unix)]
     if let Some(listener) = listeners.unix {
-        let acceptor = acceptor.clone();
-        tasks.spawn_local(async move {
-            let Ok(listener) = tokio::net::UnixListener::from_std(listener) else { return };
-            let path = listener
-                .local_addr()
-                .ok()
-                .and_then(|a| a.as_pathname().map(|p| p.display().to_string()))
-                .unwrap_or_default();
-            loop {
-                match listener.accept().await {
-                    Ok((stream, _)) => acceptor.unix(stream, &path),
-                    Err(_) => backoff().await,
-                }
-            }
-        });
+        tasks.spawn_local(accept_unix(acceptor.clone(), listener));
     }
-    drop(acceptor);
+    let add = |listener: Tcp| {
+        let name = (listener.host, listener.port);
+        (name, tasks.spawn_local(accept_tcp(acceptor.clone(), listener.socket)))
+    };
+    tcp.extend(listeners.tcp.into_iter().map(add));
     tasks
         .run_until(async {
-            let _ = stopped.wait_for(|s| *s).await;
+            loop {
+                let change = tokio::select! {
+                    _ = stopped.wait_for(|s| *s) => return,
+                    change = changes.recv() => change,
+                };
+                match change {
+                    None => return,
+                    Some(Change::Add(more)) => tcp.extend(more.into_iter().map(add)),
+                    Some(Change::Remove(names, done)) => {
+                        for (_, task) in tcp.extract_if(.., |(name, _)| names.contains(name)) {
+                            task.abort();
+                            // The socket is closed when the task is gone.
+                            let _ = task.await;
+                        }
+                        let _ = done.send(());
+                    }
+                }
+            }
         })
         .await;
+}
+
+async fn accept_tcp(acceptor: Arc<Acceptor>, listener: std::net::TcpListener) {
+    let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => acceptor.tcp(stream, peer),
+            Err(_) => backoff().await,
+        }
+    }
+}
+
+#[cfg(unix)]
+async fn accept_unix(acceptor: Arc<Acceptor>, listener: std::os::unix::net::UnixListener) {
+    let Ok(listener) = tokio::net::UnixListener::from_std(listener) else { return };
+    let path = listener
+        .local_addr()
+        .ok()
+        .and_then(|a| a.as_pathname().map(|p| p.display().to_string()))
+        .unwrap_or_default();
+    loop {
+        match listener.accept().await {
+            Ok((stream, _)) => acceptor.unix(stream, &path),
+            Err(_) => backoff().await,
+        }
+    }
 }
 
 /// Accepting fails when descriptors run out: try again when some may have been closed.

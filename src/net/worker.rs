@@ -10,6 +10,8 @@ use tokio::task::LocalSet;
 
 use super::connection::{self, Accepted};
 use crate::resp::reply::Reply;
+use crate::resp::request::Parser;
+use crate::server::engine::GROUP_MAX;
 use crate::server::{Engine, Worker};
 
 /// What the connections of one worker share; they run one at a time.
@@ -20,6 +22,8 @@ pub(super) struct Local {
     pub(super) input: RefCell<Vec<u8>>,
     /// Spare reply buffers, for the same reason.
     pub(super) replies: RefCell<Vec<Reply>>,
+    /// One for each request of a group.
+    pub(super) parsers: RefCell<Vec<Parser>>,
     pub(super) index: usize,
 }
 
@@ -58,6 +62,7 @@ pub(super) fn start(
                 engine,
                 input: RefCell::new(vec![0; INPUT_BYTES]),
                 replies: RefCell::new(Vec::new()),
+                parsers: RefCell::new((0..GROUP_MAX).map(|_| Parser::new()).collect()),
                 index,
             });
             LocalSet::new().block_on(&runtime, serve(local, receiver, load));

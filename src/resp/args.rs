@@ -58,6 +58,12 @@ impl<'a> Args<'a> {
         }
     }
 
+    /// The buffer that the arguments lie in.
+    #[inline]
+    pub fn buffer(&self) -> &'a [u8] {
+        self.buf
+    }
+
     /// The command's name as the client wrote it; empty for an empty request.
     #[inline]
     pub fn name(&self) -> &'a [u8] {

@@ -7,8 +7,12 @@ use crate::command::client::OutputClass;
 use crate::config::Config;
 use crate::pubsub::PubSub;
 use crate::server::Engine;
+use crate::server::commands::server::ReplicationId;
 use crate::server::engine::Setup;
+use crate::server::latency::LatencyMonitor;
+use crate::server::meter::Meter;
 use crate::server::observer::Observers;
+use crate::server::slowlog::SlowLog;
 
 /// An engine with every service wired. `setup.services` holds what the caller brings: a `Config`, if there is one,
 /// rules the password, protected mode and the clients' output limits from here on.
@@ -17,8 +21,14 @@ pub fn assemble(mut setup: Setup) -> Arc<Engine> {
     let observers = Arc::new(Observers::default());
     setup.services.add(pubsub.clone());
     setup.services.add(observers.clone());
+    setup.services.add(Arc::new(SlowLog::default()));
+    setup.services.add(Arc::new(LatencyMonitor::default()));
+    setup.services.add(Arc::new(Meter::default()));
+    setup.services.add(Arc::new(ReplicationId::default()));
     let engine = Engine::new(setup);
     let env = engine.env();
+    env.service::<ReplicationId>().renew(&mut env.fork_rng());
+    env.service::<Meter>().startup_bytes.store(crate::base::alloc::used(), Ordering::Relaxed);
     pubsub.attach(env);
     let _ = env.notifier.set(pubsub);
     let _ = env.observer.set(observers);

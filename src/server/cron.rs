@@ -6,10 +6,8 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 
 use crate::command::client::flag;
-use crate::server::{Engine, Worker};
-
-/// Keys removed a shard and visit, so that no lock is held for long.
-const EXPIRE_BATCH: usize = 32;
+use crate::server::meter::Meter;
+use crate::server::{Engine, Worker, latency};
 
 /// Stops the cron thread.
 #[derive(Default)]
@@ -45,23 +43,56 @@ pub fn start(engine: Arc<Engine>, stop: Arc<Stop>) -> std::io::Result<std::threa
 
 /// One round.
 pub fn tick(engine: &Engine, worker: &mut Worker) {
-    crate::base::alloc::note_peak();
     let env = engine.env();
-    if env.active_expire.load(Ordering::Relaxed) && !env.expiry_paused() {
-        expire_cycle(engine, worker);
+    crate::base::alloc::note_peak();
+    if let Some(meter) = env.services.find::<Meter>() {
+        meter.tick(env);
     }
+    if env.active_expire.load(Ordering::Relaxed) && !env.expiry_paused() {
+        let start = env.clock.ticks();
+        expire_cycle(engine, worker);
+        latency::note(env, "expire-cycle", env.clock.ticks().saturating_sub(start));
+    }
+    engine.relieve_memory(worker);
     close_idle(engine);
     enforce_output_limits(engine);
 }
 
-/// Removes what has expired, a few keys a shard at a time. The heaps give the due keys directly, so a round costs
-/// what it removes and a look at each shard.
+/// Rounds over all shards a second, at most: a finer `hz` takes them in parts.
+const EXPIRE_ROUNDS_HZ: usize = 10;
+
+/// Removes what has expired. The heaps give the due keys directly, so a cycle costs what it removes and a look at each
+/// shard. A shard is left after a batch and visited again after the others, so that nobody waits long for it; a cycle
+/// that takes more than its share of the time leaves the rest to the next one. `active-expire-effort` raises both.
 pub fn expire_cycle(engine: &Engine, worker: &mut Worker) {
     let env = engine.env();
-    for shard in 0..env.keyspace.shards() as u32 {
-        while engine.expire_shard(worker, shard, EXPIRE_BATCH) == EXPIRE_BATCH {}
+    let limits = &env.limits;
+    let effort = limits.active_expire_effort.get().clamp(1, 10) - 1;
+    let hz = limits.hz.get().clamp(1, 500);
+    let batch = 20 + 5 * effort;
+    let time_max_ns = (25 + 2 * effort as u64) * 10_000_000 / hz as u64;
+    worker.begin(env);
+    let start = env.clock.ticks();
+    let shards = env.keyspace.shards();
+    let part = shards.div_ceil(hz.div_ceil(EXPIRE_ROUNDS_HZ));
+    let from = worker.expire_from;
+    let mut pending: Vec<u32> = (from..from + part).map(|shard| (shard % shards) as u32).collect();
+    let looked_at = pending.len();
+    let mut late = false;
+    while !pending.is_empty() && !late {
+        pending.retain(|&shard| {
+            // The clock is read when there was something to do; a look alone costs less than that.
+            if late {
+                return true;
+            }
+            let n = engine.expire_shard(worker, shard, batch);
+            late = n.is_some_and(|n| n > 0) && env.clock.ticks().saturating_sub(start) > time_max_ns;
+            n.is_some_and(|n| n == batch)
+        });
     }
+    worker.expire_from = pending.first().map_or((from + part) % shards, |&shard| shard as usize);
     env.stats.expire_cycles.fetch_add(1, Ordering::Relaxed);
+    env.stats.note_expire_cycle(late, pending.len() as f64 / looked_at as f64);
 }
 
 /// Ends clients that have let too much output wait for too long; the hard limit is enforced where output is written.

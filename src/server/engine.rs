@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use smallvec::SmallVec;
+
 use crate::base::clock::Clock;
 use crate::base::limits::Limits;
 use crate::base::rng::Rng;
@@ -17,6 +19,7 @@ use crate::command::{self, Command, CommandError, Flags, Lane, Ran, Runner, Sess
 use crate::keyspace::{Keyspace, ShardSet, Waiter};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
+use crate::server::evict::{Evictor, Room};
 use crate::server::slow::SlowLane;
 
 /// How a call ended.
@@ -31,6 +34,21 @@ pub enum Called {
     Paused(u64),
 }
 
+impl From<Ran> for Called {
+    fn from(ran: Ran) -> Self {
+        match ran {
+            Ran::Done => Called::Done,
+            Ran::Blocked(waiter) => Called::Blocked(waiter),
+            Ran::SlowLane => Called::SlowLane,
+        }
+    }
+}
+
+/// Requests that are looked at together, at most: enough to overlap their cache misses.
+pub const GROUP_MAX: usize = 16;
+/// Keys of such a group, at most, so that it holds its locks for some microseconds only.
+const GROUP_KEYS_MAX: usize = 64;
+
 /// What a thread that calls the engine has of its own.
 pub struct Worker {
     pub stats: Arc<WorkerStats>,
@@ -38,6 +56,10 @@ pub struct Worker {
     pub lane: Lane,
     now: u64,
     ticks: u64,
+    /// The `maxmemory` of which much was free when this batch began.
+    roomy: Option<usize>,
+    /// The shard that the expire cycle goes on from.
+    pub(super) expire_from: usize,
 }
 
 impl Worker {
@@ -45,6 +67,7 @@ impl Worker {
     pub fn begin(&mut self, env: &Env) {
         self.now = env.clock.now_ms();
         self.ticks = env.clock.ticks();
+        self.roomy = None;
     }
 
     /// The instant of the present batch, Unix milliseconds.
@@ -52,7 +75,7 @@ impl Worker {
         self.now
     }
 
-    fn runner(&mut self) -> Runner<'_> {
+    pub(super) fn runner(&mut self) -> Runner<'_> {
         Runner {
             stats: &self.stats,
             rng: &mut self.rng,
@@ -79,6 +102,7 @@ pub struct Setup {
 pub struct Engine {
     env: Arc<Env>,
     slow: SlowLane,
+    evictor: Evictor,
 }
 
 impl Engine {
@@ -90,7 +114,7 @@ impl Engine {
             let env = env.clone();
             SlowLane::new(Box::new(move || worker(&env, Lane::Slow)))
         };
-        Arc::new(Engine { env, slow })
+        Arc::new(Engine { env, slow, evictor: Evictor::default() })
     }
 
     pub fn env(&self) -> &Arc<Env> {
@@ -99,6 +123,10 @@ impl Engine {
 
     pub fn slow(&self) -> &SlowLane {
         &self.slow
+    }
+
+    pub fn evictor(&self) -> &Evictor {
+        &self.evictor
     }
 
     /// State for a thread that must not be held up.
@@ -124,15 +152,19 @@ impl Engine {
             return Called::Done;
         }
         let mark = reply.mark();
-        let called = match self.admit(session, args) {
+        let called = match self.admit(worker, session, args) {
             Ok(Admitted::Run(command)) => self.run(worker, session, reply, command, args),
             Ok(Admitted::Queued) => {
                 reply.simple("QUEUED");
                 Called::Done
             }
             Ok(Admitted::Paused(until)) => return Called::Paused(until),
-            Err(Refused { error, command }) => {
-                if let Some(multi) = &mut session.multi {
+            Err(Refused { mut error, command }) => {
+                let is_exec = command.is_some_and(|id| env.commands.get(id).name == "exec");
+                if session.in_multi() && is_exec {
+                    crate::txn::abandon(env, session);
+                    error = CommandError::new(format!("EXECABORT Transaction discarded because of: {error}"));
+                } else if let Some(multi) = &mut session.multi {
                     multi.aborted = true;
                 }
                 if let Some(command) = command {
@@ -177,7 +209,12 @@ impl Engine {
     }
 
     /// Whether the request may run, in the order in which Redis checks.
-    fn admit(&self, session: &mut Session, args: Args<'_>) -> Result<Admitted<'_>, Refused> {
+    fn admit(
+        &self,
+        worker: &mut Worker,
+        session: &mut Session,
+        args: Args<'_>,
+    ) -> Result<Admitted<'_>, Refused> {
         let env = &*self.env;
         let command = self.resolve(args)?;
         let refuse = |error| Refused { error, command: Some(command.id) };
@@ -191,7 +228,7 @@ impl Engine {
             return Err(refuse(CommandError::new("ERR Command not allowed inside a transaction")));
         }
         if env.limits.maxmemory.get() > 0 {
-            self.admit_memory(session, command).map_err(refuse)?;
+            self.admit_memory(worker, session, command).map_err(refuse)?;
         }
         if !session.resp3 && session.subscriptions() > 0 && !command.flags.has(Flags::IN_SUBSCRIBE) {
             return Err(refuse(CommandError::new(format!(
@@ -250,8 +287,35 @@ impl Engine {
         Ok(command)
     }
 
-    fn admit_memory(&self, _session: &Session, _command: &Command) -> Result<(), CommandError> {
-        Ok(())
+    /// Makes room if `maxmemory` is exceeded; refuses what would take more when that fails.
+    fn admit_memory(
+        &self,
+        worker: &mut Worker,
+        session: &Session,
+        command: &Command,
+    ) -> Result<(), CommandError> {
+        let limit = self.env.limits.maxmemory.get();
+        if worker.roomy == Some(limit) {
+            return Ok(());
+        }
+        match self.evictor.make_room(&self.env, worker) {
+            Room::Enough => {
+                let roomy = self.evictor.used().saturating_add(ROOMY_BYTES) <= limit;
+                worker.roomy = roomy.then_some(limit);
+                Ok(())
+            }
+            Room::Soon => Ok(()),
+            Room::None if takes_memory(&self.env, session, command) => Err(CommandError::OOM),
+            Room::None => Ok(()),
+        }
+    }
+
+    /// Goes on evicting where commands left off for lack of time.
+    pub fn relieve_memory(&self, worker: &mut Worker) {
+        if self.env.limits.maxmemory.get() > 0 {
+            worker.begin(&self.env);
+            self.evictor.make_room(&self.env, worker);
+        }
     }
 
     fn run(
@@ -271,17 +335,97 @@ impl Engine {
                 None => return Called::SlowLane,
             },
         };
-        match command::run(env, worker.runner(), locked, session, reply, command, args) {
-            Ran::Done { .. } => Called::Done,
-            Ran::Blocked(waiter) => Called::Blocked(waiter),
-            Ran::SlowLane => Called::SlowLane,
+        command::run(env, worker.runner(), locked, session, reply, &[(command, args)]).1.into()
+    }
+
+    /// Runs pipelined requests; tells how many ran, and how the last one ended. Stops after one that did not simply
+    /// end.
+    ///
+    /// Runs of plain commands on keys are looked at together: their cache misses overlap, and their shards are locked
+    /// at once. That makes such a run atomic, which nobody asked for and nobody can tell.
+    pub fn call_many(
+        &self,
+        worker: &mut Worker,
+        session: &mut Session,
+        reply: &mut Reply,
+        requests: &[Args<'_>],
+    ) -> (usize, Called) {
+        let mut done = 0;
+        while done < requests.len() {
+            let (ran, called) = self.call_group(worker, session, reply, &requests[done..]);
+            done += ran;
+            match called {
+                Called::Done if ran > 0 => {}
+                Called::Done => {
+                    let called = self.call(worker, session, reply, requests[done]);
+                    match called {
+                        Called::Done => done += 1,
+                        Called::Blocked(_) => return (done + 1, called),
+                        Called::SlowLane | Called::Paused(_) => return (done, called),
+                    }
+                    if session.quit || session.client.closing() {
+                        return (done, Called::Done);
+                    }
+                }
+                other => return (done, other),
+            }
         }
+        (done, Called::Done)
+    }
+
+    /// Runs the plain commands on keys that the requests begin with, if there are at least two.
+    fn call_group(
+        &self,
+        worker: &mut Worker,
+        session: &mut Session,
+        reply: &mut Reply,
+        requests: &[Args<'_>],
+    ) -> (usize, Called) {
+        let env = &*self.env;
+        let plain = session.authenticated
+            && session.multi.is_none()
+            && session.reply_mode == ReplyMode::On
+            && (session.resp3 || session.subscriptions() == 0)
+            && !env.paused.load(Ordering::Relaxed)
+            && env.clients.monitors().load(Ordering::Relaxed) == 0
+            && env.limits.maxmemory.get() == 0;
+        if !plain || requests.len() < 2 {
+            return (0, Called::Done);
+        }
+        let mut group: SmallVec<[(&Command, Args<'_>); GROUP_MAX]> = SmallVec::new();
+        let mut hashes: SmallVec<[u64; GROUP_KEYS_MAX]> = SmallVec::new();
+        let mut shards = ShardSet::None;
+        for &args in requests.iter().take(GROUP_MAX) {
+            let Some(command) = env.commands.find(args.name()).filter(|c| c.is_plain()) else { break };
+            let before = hashes.len();
+            if !command.arity.accepts(args.len())
+                || !command.each_key(args, &mut |i, _| hashes.push(env.keyspace.hash(&args[i])))
+                || hashes.len() > GROUP_KEYS_MAX
+            {
+                hashes.truncate(before);
+                break;
+            }
+            for &hash in &hashes[before..] {
+                env.keyspace.prefetch(hash);
+                shards.add(env.keyspace.shard_of(hash));
+            }
+            group.push((command, args));
+        }
+        let Some((last, _)) = group.last().filter(|_| group.len() > 1) else { return (0, Called::Done) };
+        session.client.last_command.store(last.id, Ordering::Relaxed);
+        shards.seal();
+        let Some(locked) = env.keyspace.try_lock(&shards) else { return (0, Called::Done) };
+        hashes.iter().for_each(|&hash| locked.prefetch(session.db, hash));
+        hashes.iter().for_each(|&hash| locked.prefetch_entry(session.db, hash));
+        let (ran, how) = command::run(env, worker.runner(), locked, session, reply, &group);
+        worker.stats.processed.add(ran as u64);
+        (ran, how.into())
     }
 
     /// The shards to lock for a request.
     fn shards(&self, session: &Session, command: &Command, args: Args<'_>) -> ShardSet {
         let mut set = ShardSet::None;
-        match command.locks {
+        match command.locks_of(args) {
             Locks::Keys => self.add_key_shards(&mut set, command, args),
             Locks::All => return ShardSet::All,
             Locks::Walk => return ShardSet::None,
@@ -289,8 +433,9 @@ impl Engine {
                 let queue = session.multi.iter().flat_map(|m| &m.queue);
                 for queued in queue {
                     let command = self.env.commands.get(queued.command);
-                    match command.locks {
-                        Locks::Keys => self.add_key_shards(&mut set, command, queued.args.as_args()),
+                    let args = queued.args.as_args();
+                    match command.locks_of(args) {
+                        Locks::Keys => self.add_key_shards(&mut set, command, args),
                         Locks::All | Locks::Walk | Locks::Queue => return ShardSet::All,
                     }
                 }
@@ -312,12 +457,25 @@ impl Engine {
         }
     }
 
-    /// Removes up to `max` expired keys of a shard; tells how many went.
-    pub fn expire_shard(&self, worker: &mut Worker, shard: u32, max: usize) -> usize {
-        worker.begin(&self.env);
-        let n = command::expire_due(&self.env, worker.runner(), shard, max);
+    /// Removes up to `max` expired keys of a shard; tells how many went. `None` when the shard is held for long.
+    pub fn expire_shard(&self, worker: &mut Worker, shard: u32, max: usize) -> Option<usize> {
+        let databases = self.env.keyspace.databases();
+        let n = command::with_shard(&self.env, worker.runner(), shard, |view| {
+            let mut n = 0;
+            for db in 0..databases {
+                view.db = db;
+                while n < max {
+                    let soonest = view.part(shard).and_then(|part| part.soonest());
+                    let Some((_, key)) = soonest.filter(|(at, _)| *at <= view.now) else { break };
+                    let key = key.to_vec();
+                    view.expire(&key);
+                    n += 1;
+                }
+            }
+            n
+        })?;
         self.env.stats.active_expired.fetch_add(n as u64, Ordering::Relaxed);
-        n
+        Some(n)
     }
 
     /// Runs the command of a claimed waiter again, on its owner's thread, with all its shards.
@@ -371,7 +529,29 @@ struct Refused {
 fn worker(env: &Env, lane: Lane) -> Worker {
     let stats = Arc::new(WorkerStats::new(env.commands.rows().len()));
     env.stats.add_worker(stats.clone());
-    Worker { stats, rng: env.fork_rng(), lane, now: env.clock.now_ms(), ticks: env.clock.ticks() }
+    Worker {
+        stats,
+        rng: env.fork_rng(),
+        lane,
+        now: env.clock.now_ms(),
+        ticks: env.clock.ticks(),
+        roomy: None,
+        expire_from: 0,
+    }
+}
+
+/// With so many bytes free, a batch of commands is not measured one by one.
+const ROOMY_BYTES: usize = 16 << 20;
+
+/// Whether a command must not run without room: it asks for memory itself, runs queued commands that do, or would be
+/// queued, which takes memory too.
+fn takes_memory(env: &Env, session: &Session, command: &Command) -> bool {
+    let Some(multi) = &session.multi else { return command.flags.has(Flags::DENYOOM) };
+    match command.name {
+        "exec" => multi.queue.iter().any(|q| env.commands.get(q.command).flags.has(Flags::DENYOOM)),
+        "discard" | "quit" | "reset" => false,
+        _ => true,
+    }
 }
 
 fn queue_writes(env: &Env, session: &Session) -> bool {

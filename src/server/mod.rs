@@ -4,8 +4,15 @@ pub mod assemble;
 pub mod commands;
 pub mod cron;
 pub mod engine;
+pub mod evict;
+pub mod latency;
+pub mod log;
+pub mod meter;
 pub mod observer;
+pub mod process;
+pub mod shutdown;
 pub mod slow;
+pub mod slowlog;
 
 pub use assemble::assemble;
 pub use commands::all_commands;

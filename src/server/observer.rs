@@ -6,13 +6,17 @@ use crate::command::client::flag;
 use crate::command::env::Observer;
 use crate::command::{Command, Env, Flags, Session};
 use crate::resp::args::Args;
+use crate::server::{latency, slowlog};
 
 /// The server's one observer.
 #[derive(Default)]
 pub struct Observers {}
 
 impl Observer for Observers {
-    fn ran(&self, env: &Env, session: &Session, command: &Command, args: Args<'_>, _nanos: u64) {
+    fn ran(&self, env: &Env, session: &Session, command: &Command, args: Args<'_>, nanos: u64) {
+        slowlog::note(env, session, command, args, nanos);
+        let event = if command.flags.has(Flags::FAST) { "fast-command" } else { "command" };
+        latency::note(env, event, nanos);
         if env.clients.monitors().load(Ordering::Relaxed) > 0 {
             feed_monitors(env, session, command, args);
         }

@@ -3,11 +3,12 @@ mod client;
 mod command;
 mod connection;
 mod debug;
+pub mod help;
 mod info;
 mod latency;
 mod memory;
 mod monitor;
-mod server;
+pub mod server;
 mod shutdown;
 mod slowlog;
 
@@ -17,6 +18,7 @@ use crate::command::Command;
 pub fn all_commands() -> Vec<Command> {
     let families = [
         crate::command::commands,
+        crate::config::commands::commands,
         crate::txn::commands,
         crate::pubsub::commands,
         client::commands,

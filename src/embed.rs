@@ -1,0 +1,287 @@
+//! Level 8: a server as a value, for programs that embed one and for the `tidewater` program itself.
+//!
+//! `Server::builder()` takes directives in redis.conf's grammar; `start` wires everything and listens. Dropping the
+//! server closes its sockets, ends its connections and joins its threads.
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use crate::base::clock::Clock;
+use crate::base::limits::Limits;
+use crate::base::rng::Rng;
+use crate::command::env::Services;
+use crate::config::{Config, LoadError};
+use crate::net::{GuardedDoor, Listeners, Net, NetConfig};
+use crate::server::engine::Setup;
+use crate::server::shutdown::Control;
+use crate::server::{Engine, all_commands, assemble, cron};
+
+/// Shards of a server that has a machine to itself.
+const SHARDS_SERVER: usize = 4096;
+/// Shards of an embedded one: quick to make and small.
+const SHARDS_EMBEDDED: usize = 16;
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{0}")]
+    Config(#[from] LoadError),
+    /// An address or path to listen on was refused.
+    #[error("{0}")]
+    Listen(String),
+    #[error("cannot start a thread: {0}")]
+    Io(#[from] std::io::Error),
+}
+
+/// What a server will be.
+pub struct Builder {
+    config: Option<Arc<Config>>,
+    lines: String,
+    clock: Option<Clock>,
+    seed: Option<u64>,
+    shards: usize,
+    network: bool,
+    free_port: bool,
+}
+
+impl Builder {
+    fn new() -> Self {
+        Builder {
+            config: None,
+            lines: "bind 127.0.0.1\nsave \"\"\n".into(),
+            clock: None,
+            seed: None,
+            shards: SHARDS_EMBEDDED,
+            network: false,
+            free_port: false,
+        }
+    }
+
+    /// A server as its configuration says. `free_port`: port 0 means any free one, not none.
+    pub(crate) fn from_config(config: Arc<Config>, free_port: bool) -> Self {
+        Builder {
+            config: Some(config),
+            lines: String::new(),
+            clock: None,
+            seed: None,
+            shards: SHARDS_SERVER,
+            network: true,
+            free_port,
+        }
+    }
+
+    /// Listens on TCP, on 127.0.0.1 unless `bind` says otherwise; 0 takes a free port. Without this (or a Unix
+    /// socket) the server has no sockets, and only `execute` reaches it.
+    pub fn port(mut self, port: u16) -> Self {
+        self.network = true;
+        self.free_port = port == 0;
+        self.config("port", &port.to_string())
+    }
+
+    /// Listens on a Unix socket.
+    pub fn unix_socket(mut self, path: &str) -> Self {
+        self.network = true;
+        self.config("unixsocket", &format!("{path:?}"))
+    }
+
+    /// The time: the system's, or a manual clock that `Server::advance` moves.
+    pub fn clock(mut self, clock: Clock) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Makes everything random repeatable.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Threads that serve connections; 0 is one a core.
+    pub fn workers(self, n: usize) -> Self {
+        self.config("workers", &n.to_string())
+    }
+
+    /// Parts of the keyspace that lock independently, a power of two.
+    pub fn shards(mut self, n: usize) -> Self {
+        self.shards = n;
+        self
+    }
+
+    /// A line of redis.conf: a directive and its arguments, quoted where they have blanks.
+    pub fn config(mut self, name: &str, arguments: &str) -> Self {
+        self.lines.push_str(name);
+        self.lines.push(' ');
+        self.lines.push_str(if arguments.is_empty() { "\"\"" } else { arguments });
+        self.lines.push('\n');
+        self
+    }
+
+    pub fn start(self) -> Result<Server, StartError> {
+        let config = match self.config {
+            Some(config) => config,
+            None => Arc::new(Config::defaults(Arc::new(Limits::new()))),
+        };
+        config.load_lines("builder", self.lines.as_bytes())?;
+        let shards = match usize::try_from(config.int("shards")) {
+            Ok(n) if n > 0 => n,
+            _ => self.shards.max(1).next_power_of_two(),
+        };
+        let control = Arc::new(Control::default());
+        let mut services = Services::default();
+        services.add(config.clone());
+        services.add(control.clone());
+        let clock = self.clock.unwrap_or_else(Clock::real);
+        let engine = assemble(Setup {
+            clock: clock.clone(),
+            limits: config.limits().clone(),
+            rng: self.seed.map_or_else(Rng::from_os, Rng::from_seed),
+            shards,
+            databases: usize::try_from(config.int("databases")).unwrap_or(16),
+            services,
+            commands: all_commands(),
+            renames: renames(&config),
+        });
+        let mut server =
+            Server { engine, config, control, clock, addr: None, net: Arc::default(), cron: None };
+        if self.network {
+            server.listen(self.free_port)?;
+        }
+        for name in ["workers", "shards"] {
+            let fixed = |_: &Config| Err("it is fixed when the server starts".to_owned());
+            server.config.on_change(name, Box::new(fixed));
+        }
+        if !server.clock.is_manual() {
+            let stop = Arc::new(cron::Stop::default());
+            server.cron = Some((stop.clone(), cron::start(server.engine.clone(), stop)?));
+        }
+        Ok(server)
+    }
+}
+
+fn renames(config: &Config) -> Vec<(String, String)> {
+    let text = |b: Vec<u8>| String::from_utf8_lossy(&b).into_owned();
+    config.extras().renamed_commands.into_iter().map(|(from, to)| (text(from), text(to))).collect()
+}
+
+/// A running server.
+pub struct Server {
+    engine: Arc<Engine>,
+    config: Arc<Config>,
+    control: Arc<Control>,
+    clock: Clock,
+    addr: Option<SocketAddr>,
+    net: Arc<Mutex<Option<Net>>>,
+    cron: Option<(Arc<cron::Stop>, std::thread::JoinHandle<()>)>,
+}
+
+impl Server {
+    pub fn builder() -> Builder {
+        Builder::new()
+    }
+
+    pub fn engine(&self) -> &Arc<Engine> {
+        &self.engine
+    }
+
+    pub fn config(&self) -> &Arc<Config> {
+        &self.config
+    }
+
+    /// What asks for the end and waits for it.
+    pub fn control(&self) -> &Arc<Control> {
+        &self.control
+    }
+
+    /// The first TCP address that it listens on.
+    pub fn addr(&self) -> Option<SocketAddr> {
+        self.addr
+    }
+
+    pub fn port(&self) -> Option<u16> {
+        self.addr.map(|a| a.port())
+    }
+
+    /// `redis://host:port`, as clients take it.
+    pub fn url(&self) -> Option<String> {
+        self.addr.map(|a| format!("redis://{a}"))
+    }
+
+    /// Moves a manual clock on.
+    pub fn advance(&self, by: Duration) {
+        self.clock.advance(by);
+        let mut worker = self.engine.slow_worker();
+        cron::tick(&self.engine, &mut worker);
+    }
+
+    /// Closes the sockets and ends every connection.
+    pub fn close_network(&self) {
+        // Not under the lock: a worker that ends may be waiting for it, in CONFIG SET port.
+        let net = self.net.lock().take();
+        drop(net);
+    }
+
+    fn listen(&mut self, free_port: bool) -> Result<(), StartError> {
+        let config = net_config(&self.config, free_port);
+        let listeners = Listeners::bind(&config).map_err(StartError::Listen)?;
+        if listeners.is_empty() {
+            return Err(StartError::Listen("Configured to not listen anywhere, exiting.".into()));
+        }
+        self.addr = listeners.addr();
+        if let (0, Some(addr)) = (config.port, self.addr) {
+            self.config.set_listening_port("port", addr.port());
+        }
+        let door = Arc::new(GuardedDoor::new(self.engine.env().clone()));
+        *self.net.lock() = Some(Net::start(self.engine.clone(), listeners, &config, door)?);
+        self.follow("port", "Unable to listen on this port. Check server logs.");
+        self.follow("bind", "Failed to bind to specified addresses.");
+        Ok(())
+    }
+
+    /// Listens elsewhere when `name` changes.
+    fn follow(&self, name: &str, refusal: &'static str) {
+        let net = Arc::downgrade(&self.net);
+        let hook = move |config: &Config| {
+            let Some(net) = net.upgrade() else { return Ok(()) };
+            let rebound = match &*net.lock() {
+                Some(net) => net.rebind(&net_config(config, false)),
+                None => Ok(()),
+            };
+            rebound.map_err(|e| {
+                tracing::warn!("{e}");
+                refusal.to_owned()
+            })
+        };
+        self.config.on_change(name, Box::new(hook));
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.close_network();
+        if let Some((stop, thread)) = self.cron.take() {
+            stop.stop();
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the configuration says on listening.
+fn net_config(config: &Config, free_port: bool) -> NetConfig {
+    let port = u16::try_from(config.int("port")).unwrap_or(0);
+    let workers = match usize::try_from(config.int("workers")) {
+        Ok(n) if n > 0 => n,
+        _ => std::thread::available_parallelism().map_or(1, |n| n.get()),
+    };
+    let permissions = u32::try_from(config.int("unixsocketperm")).unwrap_or(0);
+    NetConfig {
+        bind: config.bind(),
+        port,
+        tcp: port != 0 || free_port,
+        backlog: i32::try_from(config.int("tcp-backlog")).unwrap_or(511),
+        unix_socket: config.opt_str("unixsocket"),
+        unix_permissions: (permissions != 0).then_some(permissions),
+        workers,
+    }
+}

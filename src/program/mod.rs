@@ -1,0 +1,181 @@
+//! Level 8: the `tidewater` program: arguments, configuration, the process around a server, and its end.
+mod process;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::base::limits::Limits;
+use crate::config::{Cli, Config, parse_command_line};
+use crate::embed::{Builder, Server, StartError};
+use crate::server::shutdown::Request;
+use crate::server::log;
+
+/// The version of Redis whose behaviour this is.
+pub use crate::command::env::REDIS_VERSION;
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// How long connections may take to take their last replies when the server ends.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Runs the program with its arguments, its name first.
+pub fn run(args: &[String]) -> ExitCode {
+    let name = args.first().and_then(|a| Path::new(a).file_name()).map(|n| n.to_string_lossy().into_owned());
+    let name = name.unwrap_or_else(|| "tidewater".into());
+    if name.starts_with("redis-check-") || name.starts_with("redis-sentinel") {
+        eprintln!("{name}: not available: this version of Tidewater keeps no files to check and has no Sentinel mode.");
+        return ExitCode::FAILURE;
+    }
+    let cli = match parse_command_line(args.get(1..).unwrap_or_default()) {
+        Ok(cli) => cli,
+        Err(e) => {
+            eprintln!("{e}\nTry '{name} --help'.");
+            return ExitCode::FAILURE;
+        }
+    };
+    if cli.version {
+        println!("{}", version());
+        return ExitCode::SUCCESS;
+    }
+    if cli.help {
+        println!("{}", help(&name));
+        return ExitCode::SUCCESS;
+    }
+    let config = Arc::new(Config::defaults(Arc::new(Limits::new())));
+    if let Err(e) = config.load(&cli) {
+        eprintln!("{e}");
+        return ExitCode::FAILURE;
+    }
+    if cli.check_config {
+        println!("The configuration is good.");
+        return ExitCode::SUCCESS;
+    }
+    serve(config, &cli)
+}
+
+fn version() -> String {
+    format!("Tidewater {VERSION}, Redis server v={REDIS_VERSION} sha=00000000:0 malloc=mimalloc bits={} build=0", usize::BITS)
+}
+
+fn help(name: &str) -> String {
+    format!(
+        "{}\n\
+         Usage: {name} [FILE] [--DIRECTIVE VALUE ...] [-]\n\
+         \n  FILE                 a configuration file, in redis.conf's grammar\n  \
+         -                    read (more) configuration from standard input\n  \
+         --DIRECTIVE VALUE    any directive of the file; what comes later wins\n  \
+         --print-port         print the port first of all; '--port 0' then takes a free one\n  \
+         --check-config       say whether the configuration is good, and end\n  \
+         -v, --version        print the version, and end\n  \
+         -h, --help           print this, and end\n\
+         \nExamples:\n  \
+         {name}\n  \
+         {name} /etc/tidewater.conf --loglevel verbose\n  \
+         {name} --port 7000 --maxmemory 2gb --maxmemory-policy allkeys-lru\n  \
+         echo 'maxmemory 128mb' | {name} -\n",
+        version()
+    )
+}
+
+/// From here on the process is a server; returns when it has ended.
+fn serve(config: Arc<Config>, cli: &Cli) -> ExitCode {
+    // Relative paths (log, sockets, pid file) are relative to `dir`, as everything that a server writes.
+    let _ = std::env::set_current_dir(config.str("dir"));
+    let supervised = process::Supervisor::find(&config);
+    let daemon = config.bool("daemonize") && supervised.is_none();
+    if daemon && let Err(e) = process::daemonize() {
+        eprintln!("Can't daemonize: {e}");
+        return ExitCode::FAILURE;
+    }
+    log::set_level(config.int("loglevel"));
+    log::install(config.opt_str("logfile").map(PathBuf::from));
+    let pid = std::process::id();
+    tracing::info!("Tidewater is starting. PID: {pid}");
+    tracing::info!("Tidewater version={VERSION}, Redis version={REDIS_VERSION}, bits={}, pid={pid}, just started", usize::BITS);
+    match cli.config_file.is_some() || cli.from_stdin || !cli.directives.is_empty() {
+        true => tracing::info!("Configuration loaded"),
+        false => tracing::warn!("Warning: no config file specified, using the default config."),
+    }
+    if let nothing @ [_, ..] = config.without_effect().as_slice() {
+        tracing::info!("Accepted, but without effect here: {}", nothing.join(", "));
+    }
+    process::raise_file_limit(&config);
+    process::block_signals();
+    let server = match Builder::from_config(config.clone(), cli.print_port).start() {
+        Ok(server) => server,
+        Err(e) => return refuse(&config, &e),
+    };
+    config.on_change("loglevel", Box::new(|c| {
+        log::set_level(c.int("loglevel"));
+        Ok(())
+    }));
+    let pidfile = config.opt_str("pidfile").or_else(|| daemon.then(|| "/var/run/redis.pid".into()));
+    let pidfile = pidfile.map(PathBuf::from).filter(|path| process::write_pidfile(path));
+    if let Err(e) = process::watch_signals(server.control().clone(), config.clone()) {
+        tracing::warn!("Can't watch for signals: {e}");
+        return ExitCode::FAILURE;
+    }
+    announce(&server, cli.print_port);
+    if daemon {
+        process::detach_output();
+    }
+    if let Some(supervisor) = &supervised {
+        supervisor.ready();
+    }
+    let request = server.control().wait();
+    if let Some(supervisor) = &supervised {
+        supervisor.stopping();
+    }
+    end(server, &config, request, pidfile.as_deref())
+}
+
+fn refuse(config: &Config, error: &StartError) -> ExitCode {
+    tracing::warn!("{error}");
+    if matches!(error, StartError::Listen(_)) {
+        tracing::warn!("Failed listening on port {} (tcp), aborting.", config.int("port"));
+    }
+    ExitCode::FAILURE
+}
+
+/// Says that the server serves.
+fn announce(server: &Server, print_port: bool) {
+    if print_port {
+        use std::io::Write;
+        let mut out = std::io::stdout().lock();
+        let _ = writeln!(out, "{}", server.port().unwrap_or(0));
+        let _ = out.flush();
+    }
+    tracing::info!("Running mode=standalone, port={}.", server.port().unwrap_or(0));
+    tracing::info!("Server initialized");
+    if server.addr().is_some() {
+        tracing::info!("Ready to accept connections tcp");
+    }
+    if server.config().opt_str("unixsocket").is_some() {
+        tracing::info!("Ready to accept connections unix");
+    }
+}
+
+/// Ends the process's server. The memory is left to the operating system, which is quicker.
+fn end(server: Server, config: &Config, request: Request, pidfile: Option<&Path>) -> ExitCode {
+    tracing::info!("User requested shutdown...");
+    if request.save.unwrap_or(!config.save_points().is_empty()) {
+        tracing::info!("Nothing is saved: this version keeps its data in memory only.");
+    }
+    if let Some(path) = pidfile {
+        tracing::info!("Removing the pid file.");
+        let _ = std::fs::remove_file(path);
+    }
+    let server = Arc::new(server);
+    let (done, closed) = std::sync::mpsc::channel();
+    let closer = server.clone();
+    std::thread::spawn(move || {
+        closer.close_network();
+        let _ = done.send(());
+    });
+    // A client that does not read must not hold up the end.
+    let _ = closed.recv_timeout(FAREWELL);
+    tracing::warn!("Tidewater is now ready to exit, bye bye...");
+    std::process::exit(0);
+}
+
