@@ -178,6 +178,8 @@ pub(super) async fn serve(local: Rc<Local>, accepted: Accepted) {
         .await
     };
     if panicked {
+        // Whatever it was parsing is nobody's.
+        connection.local.parsers.borrow_mut().iter_mut().for_each(Parser::reset);
         tracing::error!(client = connection.client.id, "a command panicked; its connection is closed");
     }
 }
@@ -266,8 +268,9 @@ impl Connection {
         let mut used = 0;
         let stop = loop {
             let limits = parse_limits(env, session);
-            // Before a client has proved itself its requests are bounded more tightly: one at a time.
-            let most = if session.authenticated { parsers.len() } else { 1 };
+            // One at a time before a client has proved itself, as its requests are bounded more tightly, and where a
+            // request's output may be the last straw.
+            let most = if session.authenticated && hard.is_none() { parsers.len() } else { 1 };
             let (ends, parsed) = parse_group(&mut parsers[..most], &input[used..], &limits);
             let requests: SmallVec<[Args<'_>; GROUP_MAX]> = {
                 let starts = std::iter::once(&0).chain(&ends);

@@ -392,6 +392,7 @@ impl Engine {
             && session.reply_mode == ReplyMode::On
             && (session.resp3 || session.subscriptions() == 0)
             && !env.paused.load(Ordering::Relaxed)
+            && env.clients.monitors().load(Ordering::Relaxed) == 0
             && env.limits.maxmemory.get() == 0;
         if !plain || requests.len() < 2 {
             return (0, Called::Done);
