@@ -56,10 +56,7 @@ pub fn run(args: &[String]) -> ExitCode {
 }
 
 fn version() -> String {
-    format!(
-        "Tidewater {VERSION}, Redis server v={REDIS_VERSION} sha=00000000:0 malloc=mimalloc bits={} build=0",
-        usize::BITS
-    )
+    format!("Tidewater {VERSION}, Redis server v={REDIS_VERSION} sha=00000000:0 malloc=jemalloc-5.3.0 bits={} build=0", usize::BITS)
 }
 
 fn help(name: &str) -> String {
