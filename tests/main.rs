@@ -1,5 +1,6 @@
 //! All integration tests, one target: it links once.
 mod commands;
+mod net;
 mod support;
 
 /// Counts what is in use, as the program does: `maxmemory` means nothing otherwise.

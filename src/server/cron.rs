@@ -46,15 +46,19 @@ pub fn tick(engine: &Engine, worker: &mut Worker) {
     let env = engine.env();
     crate::base::alloc::note_peak();
     if let Some(meter) = env.services.find::<Meter>() {
+        if meter.cron_paused.load(Ordering::Relaxed) {
+            return;
+        }
         meter.tick(env);
     }
-    if env.active_expire.load(Ordering::Relaxed) {
+    if env.active_expire.load(Ordering::Relaxed) && !env.expiry_paused() {
         let start = env.clock.ticks();
         expire_cycle(engine, worker);
         latency::note(env, "expire-cycle", env.clock.ticks().saturating_sub(start));
     }
     engine.relieve_memory(worker);
     close_idle(engine);
+    enforce_output_limits(engine);
 }
 
 /// Rounds over all shards a second, at most: a finer `hz` takes them in parts.
@@ -99,6 +103,16 @@ pub fn expire_cycle(engine: &Engine, worker: &mut Worker) {
     env.stats.time_expired_us.fetch_add(spent_us, Ordering::Relaxed);
     env.stats.expire_cycles.fetch_add(1, Ordering::Relaxed);
     env.stats.note_expire_cycle(late, left);
+}
+
+/// Ends clients that have let too much output wait for too long; the hard limit is enforced where output is written.
+fn enforce_output_limits(engine: &Engine) {
+    let env = engine.env();
+    if env.output_limits.iter().any(|limit| limit.soft().is_some()) {
+        env.clients.for_each(|client| {
+            env.enforce_output_limit(client, client.pending_bytes());
+        });
+    }
 }
 
 /// Ends connections that have said nothing for `timeout` seconds.
