@@ -2,3 +2,8 @@
 mod commands;
 mod net;
 mod support;
+
+/// Counts what is in use, as the program does: `maxmemory` means nothing otherwise.
+#[global_allocator]
+static ALLOCATOR: tidewater::base::alloc::Counting<std::alloc::System> =
+    tidewater::base::alloc::Counting::new(std::alloc::System);

@@ -46,6 +46,9 @@ pub fn tick(engine: &Engine, worker: &mut Worker) {
     let env = engine.env();
     crate::base::alloc::note_peak();
     if let Some(meter) = env.services.find::<Meter>() {
+        if meter.cron_paused.load(Ordering::Relaxed) {
+            return;
+        }
         meter.tick(env);
     }
     if env.active_expire.load(Ordering::Relaxed) && !env.expiry_paused() {
@@ -91,6 +94,8 @@ pub fn expire_cycle(engine: &Engine, worker: &mut Worker) {
         });
     }
     worker.expire_from = pending.first().map_or((from + part) % shards, |&shard| shard as usize);
+    let spent_us = env.clock.ticks().saturating_sub(start) / 1000;
+    env.stats.time_expired_us.fetch_add(spent_us, Ordering::Relaxed);
     env.stats.expire_cycles.fetch_add(1, Ordering::Relaxed);
     env.stats.note_expire_cycle(late, pending.len() as f64 / looked_at as f64);
 }

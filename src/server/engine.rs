@@ -329,7 +329,12 @@ impl Engine {
         let env = &*self.env;
         let shards = self.shards(session, command, args);
         let locked = match worker.lane {
-            Lane::Slow => env.keyspace.lock(&shards),
+            Lane::Slow => {
+                let locked = env.keyspace.lock(&shards);
+                // The wait may have been long: it is no part of the command's time, and keys may have expired meanwhile.
+                worker.begin(env);
+                locked
+            }
             Lane::Worker => match env.keyspace.try_lock(&shards) {
                 Some(locked) => locked,
                 None => return Called::SlowLane,

@@ -78,7 +78,11 @@ fn select(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let db = parse_i64(&args[1]).and_then(|n| i32::try_from(n).ok());
     let db = db.ok_or(CommandError::new("ERR invalid DB index"))?;
     let db = usize::try_from(db).ok().filter(|&db| db < ctx.env.keyspace.databases());
-    select_db(ctx, db.ok_or(CommandError::DB_OUT_OF_RANGE)?);
+    let db = db.ok_or(CommandError::DB_OUT_OF_RANGE)?;
+    if !ctx.is_nested() {
+        ctx.env.keyspace.open(db);
+    }
+    select_db(ctx, db);
     ctx.reply.ok();
     Ok(())
 }
