@@ -746,7 +746,20 @@ impl<T: Slot> Table<T> {
     /// For freeing the table in pieces.
     pub fn into_drainer(mut self) -> Drainer<T> {
         let root = std::mem::replace(&mut self.view.root, Node::EMPTY);
-        Drainer { rest: vec![root], token: None, items: PhantomData }
+        // A copy of this table relies on the token for as long as a node is shared.
+        let token = (!self.pins.0.get_mut().is_null()).then(|| self.pins.add());
+        Drainer { rest: vec![root], token, items: PhantomData }
+    }
+}
+
+/// A table of its own with the same content, in O(1): each of the two copies what it changes while both live. They
+/// share one token, so either sees the other as a pin.
+impl<T: Slot> Clone for Table<T> {
+    fn clone(&self) -> Self {
+        let token = AtomicPtr::new(Arc::into_raw(self.pins.add()).cast_mut());
+        let View { root, seed, skip_bits, .. } = &self.view;
+        let view = View { root: root.share(), seed: *seed, skip_bits: *skip_bits, items: PhantomData };
+        Table { view, bytes: self.bytes, expected: 0, pins: Pins(token) }
     }
 }
 

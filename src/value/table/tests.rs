@@ -501,3 +501,33 @@ fn the_hash_depends_on_seed_and_every_byte() {
     hashes.dedup();
     assert_eq!(hashes.len(), all);
 }
+
+#[test]
+fn copies_go_separate_ways() {
+    let live = Arc::new(AtomicIsize::new(0));
+    let mut a = Table::new(77);
+    for key in 0..5_000u32 {
+        a.insert(&key.to_be_bytes(), Item::new(key, 1, &live));
+    }
+    let mut b = a.clone();
+    let mut c = b.clone();
+    for key in 0..5_000u32 {
+        let text = key.to_be_bytes();
+        match key % 4 {
+            0 => drop(a.remove(&text)),
+            1 => drop(b.insert(&text, Item::new(key, 2, &live))),
+            _ => drop(c.remove(&text)),
+        }
+    }
+    let values = |t: &Table<Item>| t.iter().map(|i| i.0.value as usize).sum::<usize>();
+    assert_eq!((a.len(), b.len(), c.len()), (3_750, 5_000, 2_500));
+    assert_eq!((values(&a), values(&b), values(&c)), (3_750, 6_250, 2_500));
+    let mut drainer = c.into_drainer();
+    drainer.drop_step(10);
+    (0..5_000u32).for_each(|key| drop(b.remove(&key.to_be_bytes())));
+    assert!(b.is_empty());
+    drop((b, drainer));
+    assert_eq!((a.len(), live.load(Ordering::Relaxed)), (3_750, 3_750));
+    drop(a);
+    assert_eq!(live.load(Ordering::Relaxed), 0);
+}
