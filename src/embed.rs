@@ -13,7 +13,7 @@ use crate::base::limits::Limits;
 use crate::base::rng::Rng;
 use crate::command::env::Services;
 use crate::config::{Config, LoadError};
-use crate::net::{Listeners, Net, NetConfig, OpenDoor};
+use crate::net::{GuardedDoor, Listeners, Net, NetConfig};
 use crate::server::engine::Setup;
 use crate::server::shutdown::Control;
 use crate::server::{Engine, all_commands, assemble, cron};
@@ -232,7 +232,8 @@ impl Server {
         if let (0, Some(addr)) = (config.port, self.addr) {
             self.config.set_listening_port("port", addr.port());
         }
-        *self.net.lock() = Some(Net::start(self.engine.clone(), listeners, &config, Arc::new(OpenDoor))?);
+        let door = Arc::new(GuardedDoor::new(self.engine.env().clone()));
+        *self.net.lock() = Some(Net::start(self.engine.clone(), listeners, &config, door)?);
         self.follow("port", "Unable to listen on this port. Check server logs.");
         self.follow("bind", "Failed to bind to specified addresses.");
         Ok(())

@@ -1,3 +1,9 @@
 //! All integration tests, one target: it links once.
 mod commands;
+mod net;
 mod support;
+
+/// Counts what is in use, as the program does: `maxmemory` means nothing otherwise.
+#[global_allocator]
+static ALLOCATOR: tidewater::base::alloc::Counting<std::alloc::System> =
+    tidewater::base::alloc::Counting::new(std::alloc::System);

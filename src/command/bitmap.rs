@@ -388,7 +388,7 @@ impl Width {
             return Some(n as i64);
         }
         match overflow {
-            Overflow::Wrap => Some(self.from_bits(n as u64)),
+            Overflow::Wrap => Some(self.number_of(n as u64)),
             Overflow::Saturate if n > *range.end() => Some(*range.end() as i64),
             Overflow::Saturate => Some(*range.start() as i64),
             Overflow::Fail => None,
@@ -396,7 +396,7 @@ impl Width {
     }
 
     /// The number whose lowest bits are those of `raw`.
-    fn from_bits(self, raw: u64) -> i64 {
+    fn number_of(self, raw: u64) -> i64 {
         let unused = 64 - self.bits;
         if self.signed { (raw << unused) as i64 >> unused } else { (raw << unused >> unused) as i64 }
     }
@@ -415,7 +415,7 @@ const WINDOW_BITS: u32 = 72;
 
 fn read_field(bytes: &[u8], width: Width, offset: usize) -> i64 {
     let shift = WINDOW_BITS - (offset % 8) as u32 - width.bits;
-    width.from_bits((window(bytes, offset) >> shift) as u64)
+    width.number_of((window(bytes, offset) >> shift) as u64)
 }
 
 /// Writes a field that lies within `bytes`.
@@ -594,7 +594,7 @@ mod tests {
                     };
                     prop_assert_eq!(bit(&bytes, i), want);
                 }
-                prop_assert_eq!(read_field(&bytes, width, offset), width.from_bits(value as u64));
+                prop_assert_eq!(read_field(&bytes, width, offset), width.number_of(value as u64));
             }
         }
     }

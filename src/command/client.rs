@@ -78,7 +78,6 @@ pub struct Labels {
     pub user: String,
 }
 
-
 /// One client, shared between its connection and everyone else.
 pub struct Client {
     pub id: u64,
@@ -321,6 +320,12 @@ impl Clients {
         let mut all: Vec<_> = self.all.iter().map(|c| c.clone()).collect();
         all.sort_unstable_by_key(|c| c.id);
         all
+    }
+
+    /// Calls back with each of them, in no order. The callback must neither add nor remove any.
+    pub fn for_each(&self, f: impl FnMut(&Arc<Client>)) {
+        let mut f = f;
+        self.all.iter().for_each(|c| f(&c));
     }
 
     pub fn monitors(&self) -> &AtomicUsize {

@@ -193,13 +193,35 @@ impl Env {
         self.paused.load(Ordering::Relaxed) && self.paused_until(self.clock.now_ms(), true).is_some()
     }
 
+    /// Holds commands back. Of two pauses, the longer time and the stricter mode count.
+    pub fn pause(&self, mode: PauseMode, until_ms: u64, now_ms: u64) {
+        let mut pause = self.pause.lock();
+        let (was, until) = if pause.1 > now_ms { *pause } else { (PauseMode::Off, 0) };
+        let mode = if was == PauseMode::All { was } else { mode };
+        *pause = (mode, until_ms.max(until));
+        self.paused.store(true, Ordering::Relaxed);
+    }
+
+    /// Lets everyone go on.
+    pub fn unpause(&self) {
+        {
+            let mut pause = self.pause.lock();
+            *pause = (PauseMode::Off, 0);
+            self.paused.store(false, Ordering::Relaxed);
+        }
+        self.clients.list().iter().filter(|c| c.has_flag(flag::BLOCKED)).for_each(|c| c.wake());
+    }
+
     /// Until when (Unix ms) commands of this kind are held back, if they are.
     pub fn paused_until(&self, now_ms: u64, is_write: bool) -> Option<u64> {
         if !self.paused.load(Ordering::Relaxed) {
             return None;
         }
-        let (mode, until) = *self.pause.lock();
+        let mut pause = self.pause.lock();
+        let (mode, until) = *pause;
         if until <= now_ms {
+            *pause = (PauseMode::Off, 0);
+            self.paused.store(false, Ordering::Relaxed);
             return None;
         }
         match mode {

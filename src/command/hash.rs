@@ -139,6 +139,7 @@ fn hset(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if args.len() % 2 == 1 {
         return Err(CommandError::wrong_arity(name));
     }
+    ctx.slow_lane(args.len() / 2)?;
     let is_hmset = name == "hmset";
     let pairs = args.len() / 2 - 1;
     let created = write(ctx, &args[1], |cell, limits, seed| {
@@ -261,6 +262,7 @@ fn hvals(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn hdel(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    ctx.slow_lane(args.len())?;
     let key = &args[1];
     let (mut deleted, mut emptied) = (0, false);
     if let Some(mut cell) = ctx.keys.get_mut_type(key, Type::Hash)? {

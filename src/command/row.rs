@@ -114,8 +114,6 @@ impl Flags {
     pub const UNQUEUED: Flags = Flags(1 << 28);
     /// Allowed to a RESP2 client that has subscriptions. Internal.
     pub const IN_SUBSCRIBE: Flags = Flags(1 << 29);
-    /// Not held back by CLIENT PAUSE. Internal.
-    pub const UNPAUSED: Flags = Flags(1 << 30);
 
     pub const fn has(self, other: Flags) -> bool {
         self.0 & other.0 != 0
@@ -329,11 +327,6 @@ impl Command {
     /// Allowed to a RESP2 client that has subscriptions.
     pub fn in_subscribe(self) -> Self {
         self.flag(Flags::IN_SUBSCRIBE)
-    }
-
-    /// Not held back by CLIENT PAUSE.
-    pub fn unpaused(self) -> Self {
-        self.flag(Flags::UNPAUSED)
     }
 
     /// One key at argument `index`.

@@ -4,13 +4,18 @@
 //! table. So it depends on nothing but the keys' hashes, and what is there from begin to end is returned exactly once,
 //! whatever grows, shrinks or is deleted in between.
 use crate::base::glob::glob_match;
-use crate::base::num::parse_u64;
+use crate::base::num::{fmt_g17, parse_u64, write_f64};
+use crate::command::hash::write_elem;
 use crate::command::row::Locks;
-use crate::command::{Arity, Command, CommandError, Context, Group, Outcome};
+use crate::command::{Arity, Command, CommandError, Context, Group, Handler, Outcome};
 use crate::resp::args::{Args, eq_nocase};
 use crate::resp::reply::Reply;
-use crate::value::cell::Cell;
+use crate::value::cell::{Cell, Type};
+use crate::value::hash::HashRef;
+use crate::value::listpack::Elem;
+use crate::value::set::SetRef;
 use crate::value::table::POSITION_BITS;
+use crate::value::zset::ZSetRef;
 
 pub fn commands() -> Vec<Command> {
     vec![
@@ -23,7 +28,20 @@ pub fn commands() -> Vec<Command> {
             .categories(&["keyspace"])
             .doc("Walks through the keys of the database, some at a time.")
             .complexity("O(1) a call; O(N) for a whole walk, with N the number of keys"),
+        of_value("hscan", hscan).group(Group::Hash).doc("Walks through the fields and values of a hash."),
+        of_value("sscan", sscan).group(Group::Set).doc("Walks through the members of a set."),
+        of_value("zscan", zscan)
+            .group(Group::SortedSet)
+            .doc("Walks through the members and scores of a sorted set."),
     ]
+}
+
+fn of_value(name: &'static str, handler: Handler) -> Command {
+    Command::new(name, Arity::at_least(3), handler)
+        .readonly()
+        .key(1, "ro|access")
+        .since("2.8.0")
+        .complexity("O(1) a call; O(N) for a whole walk, with N the number of elements")
 }
 
 /// What a step of a scan is asked for.
@@ -113,4 +131,77 @@ fn scan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let next = if shard < shards { shard << POSITION_BITS | position } else { 0 };
     answer(ctx, next, n, items);
     Ok(())
+}
+
+/// One step through a collection: what is asked for, and what has been found.
+struct Step<'a> {
+    cursor: u64,
+    options: Options<'a>,
+    items: Reply,
+    n: usize,
+}
+
+impl Step<'_> {
+    /// One or two texts of an element; the first is what a pattern is about.
+    fn emit(&mut self, element: Elem<'_>, value: Option<Elem<'_>>) {
+        if !self.options.matches(element.to_cow(&mut [0; _])) {
+            return;
+        }
+        for elem in [Some(element), value].into_iter().flatten() {
+            write_elem(&mut self.items, elem);
+            self.n += 1;
+        }
+    }
+}
+
+/// Runs `walk` on the collection that the key holds; it returns the cursor to go on from.
+fn scan_value(
+    ctx: &mut Context<'_>,
+    args: Args<'_>,
+    ty: Type,
+    walk: impl FnOnce(&Cell, &mut Step<'_>) -> u64,
+) -> Outcome {
+    let cursor = parse_cursor(&args[2])?;
+    let items = Reply::new(ctx.reply.resp3());
+    let Some(cell) = ctx.keys.get_type(&args[1], ty)? else {
+        answer(ctx, 0, 0, items);
+        return Ok(());
+    };
+    let (packed, large) = (!cell.kind().is_large(), cell.free_effort());
+    let options = Options::parse(args.from(3), false)?;
+    if !packed {
+        ctx.slow_lane(options.count.min(large))?;
+    }
+    let mut step = Step { cursor, options, items, n: 0 };
+    let next = ctx.keys.peek(&args[1]).map_or(0, |cell| walk(cell, &mut step));
+    answer(ctx, next, step.n, step.items);
+    Ok(())
+}
+
+fn hscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    scan_value(ctx, args, Type::Hash, |cell, step| {
+        let (cursor, count) = (step.cursor, step.options.count);
+        HashRef::of(cell).scan(cursor, count, &mut |field, value| step.emit(field, Some(value)))
+    })
+}
+
+fn sscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    scan_value(ctx, args, Type::Set, |cell, step| {
+        let (cursor, count) = (step.cursor, step.options.count);
+        SetRef::of(cell).scan(cursor, count, &mut |member| step.emit(member, None))
+    })
+}
+
+fn zscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    scan_value(ctx, args, Type::ZSet, |cell, step| {
+        let (cursor, count) = (step.cursor, step.options.count);
+        // Redis shows a packed score as it is stored, another one with all of its 17 digits.
+        let write = if cell.kind().is_large() { fmt_g17 } else { write_f64 };
+        let mut text = Vec::new();
+        ZSetRef::of(cell).scan(cursor, count, &mut |member, score| {
+            text.clear();
+            write(&mut text, score);
+            step.emit(member, Some(Elem::Str(&text)));
+        })
+    })
 }

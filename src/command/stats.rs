@@ -115,9 +115,12 @@ pub struct Stats {
     pub expire_time_caps: AtomicU64,
     /// Share of shards that expire cycles left with expired keys, a running average in millionths.
     pub expire_stale_ppm: AtomicU64,
-    pub time_expired_ms: AtomicU64,
+    pub time_expired_us: AtomicU64,
     pub acl_denied_auth: AtomicU64,
+    /// Time above `maxmemory`, but for the present stretch of it.
     pub eviction_exceeded_us: AtomicU64,
+    /// Clock ticks (ns) since when memory has been above `maxmemory`; 0: it is not.
+    pub eviction_exceeded_since: AtomicU64,
     pub pubsub_messages: AtomicU64,
 }
 
@@ -189,7 +192,7 @@ impl Stats {
             &self.expire_cycles,
             &self.active_expired,
             &self.expire_time_caps,
-            &self.time_expired_ms,
+            &self.time_expired_us,
             &self.acl_denied_auth,
             &self.eviction_exceeded_us,
         ];

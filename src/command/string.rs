@@ -3,7 +3,7 @@ use std::cmp::Ordering;
 
 use crate::base::longdouble::LongDouble;
 use crate::base::num::{fmt_i64, parse_i64};
-use crate::command::{Arity, Command, CommandError, Context, Group, Outcome, notify};
+use crate::command::{Arity, Command, CommandError, Context, Env, Group, Outcome, notify};
 use crate::resp::args::{Args, OwnedArgs, eq_nocase};
 use crate::resp::reply::Reply;
 use crate::value::blob::Blob;
@@ -266,8 +266,8 @@ pub enum Ttl {
 #[inline]
 pub fn store(ctx: &mut Context<'_>, key: &[u8], value: &[u8], ttl: Ttl) {
     if let Some(mut cell) = ctx.keys.get_mut(key) {
-        if let Some(collection) = cell.take_large() {
-            ctx.env.reclaimer.send(Box::new(collection), 1);
+        if !matches!(cell.kind(), Kind::StrRaw | Kind::StrInt) {
+            discard_value(ctx.env, &mut cell);
         }
         match ttl {
             Ttl::Keep => {}
@@ -282,6 +282,19 @@ pub fn store(ctx: &mut Context<'_>, key: &[u8], value: &[u8], ttl: Ttl) {
             cell.set_expiry(Some((ms, 0)));
         }
         ctx.keys.insert(cell);
+    }
+}
+
+/// What takes long to free is freed in the background before its place is taken.
+#[cold]
+fn discard_value(env: &Env, cell: &mut Cell) {
+    const EFFORT_MAX: usize = 64;
+    const BYTES_MAX: usize = 1 << 20;
+    if let Some(bytes) = cell.big_shared().filter(|bytes| bytes.capacity() > BYTES_MAX) {
+        cell.set_raw_string(b"");
+        env.reclaimer.send(Box::new(bytes), 1);
+    } else if let Some(collection) = cell.take_large().filter(|c| c.free_effort() > EFFORT_MAX) {
+        env.reclaimer.send(Box::new(collection), 1);
     }
 }
 
@@ -663,7 +676,7 @@ fn mset(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn store_all(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(CommandError::wrong_arity(&ctx.command.full_name));
     }
     ctx.slow_lane(args.len() / 2)?;
@@ -676,8 +689,8 @@ fn store_all(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn msetnx(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let none_exists =
-        args.len() % 2 == 0 || !args.iter().skip(1).step_by(2).any(|key| ctx.keys.get_mut(key).is_some());
+    let none_exists = args.len().is_multiple_of(2)
+        || !args.iter().skip(1).step_by(2).any(|key| ctx.keys.get_mut(key).is_some());
     if none_exists {
         store_all(ctx, args)?;
     }

@@ -117,7 +117,7 @@ impl<'a> View<'a> {
             return;
         }
         let due = db.get(hash, key).and_then(Cell::expire_ms).is_some_and(|at| at <= self.now);
-        if due {
+        if due && !self.env.expiry_paused() {
             self.expire(key);
         }
     }
@@ -170,7 +170,10 @@ impl<'a> View<'a> {
     fn read(&mut self, key: &[u8], touch: bool) -> Option<&Cell> {
         let hash = self.hash(key);
         self.expire_if_due(hash, key);
-        let Some(cell) = self.locked.db(self.db, hash).and_then(|db| db.get(hash, key)) else {
+        let now = self.now;
+        // What is due but may not be removed at present counts as absent.
+        let live = |cell: &&Cell| cell.expire_ms().is_none_or(|at| at > now);
+        let Some(cell) = self.locked.db(self.db, hash).and_then(|db| db.get(hash, key)).filter(live) else {
             self.stats.misses.add(1);
             if self.notify_flags & notify::KEY_MISS != 0 {
                 self.effects.events.push(Event {

@@ -40,21 +40,32 @@ impl Config {
     /// Rewrites the server's file. `users` are the arguments of all `user` lines, each one line's text; `None` leaves
     /// those in the file as they are.
     pub fn rewrite(&self, users: Option<&[Vec<u8>]>) -> Result<(), RewriteError> {
+        self.rewrite_file(users, false)
+    }
+
+    /// As `rewrite`, with every directive, those at their defaults included.
+    pub fn rewrite_all(&self) -> Result<(), RewriteError> {
+        self.rewrite_file(None, true)
+    }
+
+    fn rewrite_file(&self, users: Option<&[Vec<u8>]>, all: bool) -> Result<(), RewriteError> {
         let path = self.config_file().ok_or(RewriteError::NoFile)?;
         let old = match fs::read(&path) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Vec::new(),
             read => read?,
         };
-        let new = self.rewritten(&old, users);
+        let new = self.rewritten(&old, users, all);
         Ok(replace_file(&path, &new)?)
     }
 
     /// What a file with this text becomes.
-    fn rewritten(&self, old: &[u8], users: Option<&[Vec<u8>]>) -> Vec<u8> {
+    fn rewritten(&self, old: &[u8], users: Option<&[Vec<u8>]>, all: bool) -> Vec<u8> {
         let mut page = Page::read(old);
         let values = self.values.read().clone();
         for (row, directive) in TABLE.iter().enumerate() {
-            page.put(directive.name, directive.lines(&values[row], &self.defaults[row]));
+            let mut lines = directive.lines(&values[row], &self.defaults[row]);
+            lines.iter_mut().for_each(|(_, force)| *force |= all);
+            page.put(directive.name, lines);
         }
         if let Some(users) = users {
             let lines = users.iter().map(|user| ([b"user ", user.as_slice()].concat(), true));
@@ -177,7 +188,7 @@ mod tests {
 
     /// `dir` is always written; it is the machine's and not the test's.
     fn rewritten(c: &Config, old: &str) -> String {
-        let text = String::from_utf8(c.rewritten(old.as_bytes(), None)).unwrap();
+        let text = String::from_utf8(c.rewritten(old.as_bytes(), None, false)).unwrap();
         text.lines().filter(|l| !l.starts_with("dir ")).map(|l| format!("{l}\n")).collect()
     }
 
@@ -198,7 +209,7 @@ mod tests {
 
     #[test]
     fn users_are_replaced_when_given() {
-        let text = config().rewritten(b"user a on\nuser b on\n", Some(&[b"c off".to_vec()]));
+        let text = config().rewritten(b"user a on\nuser b on\n", Some(&[b"c off".to_vec()]), false);
         assert!(String::from_utf8(text).unwrap().starts_with("user c off\n"));
     }
 

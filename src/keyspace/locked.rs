@@ -241,14 +241,15 @@ impl<'k> Locked<'k> {
         }
         let (a, b) = (a.min(b), a.max(b));
         for g in self.guards.as_mut_slice() {
-            g.db_mut(b, self.ks.seed, self.ks.bits);
-            let shard = &mut **g;
-            if a == 0 {
-                shard.first.swap_contents(&mut shard.rest[b - 1]);
-            } else {
-                let (left, right) = shard.rest.split_at_mut(b - 1);
-                left[a - 1].swap_contents(&mut right[0]);
+            if g.db(a).is_none() && g.db(b).is_none() {
+                continue;
             }
+            let mut taken = std::mem::replace(
+                g.db_mut(b, self.ks.seed, self.ks.bits),
+                Db::new(self.ks.seed, self.ks.bits),
+            );
+            taken.swap_contents(g.db_mut(a, self.ks.seed, self.ks.bits));
+            std::mem::swap(g.db_mut(b, self.ks.seed, self.ks.bits), &mut taken);
         }
     }
 }

@@ -18,6 +18,8 @@ pub use db::{CellMut, Db, Watch};
 pub use locked::{Locked, ShardSet};
 pub use waiter::{Waiter, WaiterState};
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use parking_lot::Mutex;
 
 use crate::value::table;
@@ -32,23 +34,24 @@ struct Slot {
 pub struct Shard {
     /// Database 0 in place, as nearly everyone uses only that one.
     first: Db,
-    rest: Vec<Db>,
+    rest: Vec<Option<Box<Db>>>,
     id: u32,
 }
 
 impl Shard {
     fn db(&self, db: usize) -> Option<&Db> {
-        if db == 0 { Some(&self.first) } else { self.rest.get(db - 1) }
+        if db == 0 { Some(&self.first) } else { self.rest.get(db - 1)?.as_deref() }
     }
 
     fn db_mut(&mut self, db: usize, seed: u64, bits: u32) -> &mut Db {
         if db == 0 {
             return &mut self.first;
         }
-        while self.rest.len() < db {
-            self.rest.push(Db::new(seed, bits));
+        if self.rest.len() < db {
+            self.rest.reserve_exact(db - self.rest.len());
+            self.rest.resize_with(db, || None);
         }
-        &mut self.rest[db - 1]
+        self.rest[db - 1].get_or_insert_with(|| Box::new(Db::new(seed, bits)))
     }
 }
 
@@ -58,6 +61,7 @@ pub struct Keyspace {
     bits: u32,
     seed: u64,
     databases: usize,
+    opened: Box<[AtomicBool]>,
 }
 
 impl Keyspace {
@@ -67,7 +71,8 @@ impl Keyspace {
         let slots = (0..1u32 << bits)
             .map(|id| Slot { shard: Mutex::new(Shard { first: Db::new(seed, bits), rest: Vec::new(), id }) })
             .collect();
-        Self { slots, bits, seed, databases }
+        let opened = (0..databases).map(|_| AtomicBool::new(false)).collect();
+        Self { slots, bits, seed, databases, opened }
     }
 
     pub fn databases(&self) -> usize {
@@ -76,6 +81,16 @@ impl Keyspace {
 
     pub fn shards(&self) -> usize {
         self.slots.len()
+    }
+
+    /// Makes all parts of a database that is about to be used: what its keys take is then theirs alone. The caller holds
+    /// no shard.
+    pub fn open(&self, db: usize) {
+        if db > 0 && !self.opened[db].swap(true, Ordering::Relaxed) {
+            for slot in &self.slots {
+                slot.shard.lock().db_mut(db, self.seed, self.bits);
+            }
+        }
     }
 
     pub fn seed(&self) -> u64 {
@@ -89,5 +104,4 @@ impl Keyspace {
     pub fn shard_of(&self, hash: u64) -> u32 {
         if self.bits == 0 { 0 } else { (hash >> (64 - self.bits)) as u32 }
     }
-
 }

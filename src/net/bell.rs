@@ -22,16 +22,13 @@ impl Bell {
     }
 
     /// Whether it has rung since the last time; otherwise the task will be woken when it does.
-    pub(super) fn poll(&self, cx: &mut Context<'_>) -> bool {
-        if self.take() {
-            return true;
+    /// `woken` is the caller's note of whom it wakes, which spares looking it up.
+    pub(super) fn poll(&self, cx: &mut Context<'_>, woken: &mut Option<Waker>) -> bool {
+        if !woken.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
+            *woken = Some(cx.waker().clone());
+            self.waker.lock().clone_from(woken);
         }
-        let mut waker = self.waker.lock();
-        if !waker.as_ref().is_some_and(|w| w.will_wake(cx.waker())) {
-            *waker = Some(cx.waker().clone());
-        }
-        drop(waker);
-        // It may have rung before the waker was in place.
+        // After the waker is in place: it may have rung before.
         self.take()
     }
 

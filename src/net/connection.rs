@@ -1,13 +1,14 @@
 //! One connection: reads requests, calls the engine, writes replies.
 //!
 //! Hot path: a batch of pipelined requests costs one read and one write; no allocation once buffers are warm.
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io::{self, IoSlice};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use smallvec::SmallVec;
@@ -17,6 +18,7 @@ use tokio::net::{TcpStream, UnixStream};
 use super::bell::Bell;
 use super::worker::{INPUT_BYTES, Local};
 use crate::command::client::{Client, flag};
+use crate::command::session::ReplyMode;
 use crate::command::{self, Lane, Session};
 use crate::keyspace::{Waiter, WaiterState};
 use crate::resp::args::{Args, OwnedArgs};
@@ -86,19 +88,30 @@ impl Stream {
 
 /// Replies above this many bytes are sent before more of the batch is run, if the socket takes them.
 const FLUSH_BYTES: usize = 64 * 1024;
-/// A connection's own input buffer is given back when it is empty and larger than this.
-const KEEP_BYTES: usize = 16 * 1024;
+/// Buffers that have become larger than this are given back once they are empty.
+const KEEP_BYTES: usize = 64 * 1024;
+/// After this much input the worker's other connections have their turn.
+const TURN_BYTES: usize = 256 * 1024;
+/// From this much missing input on a connection reads straight into its own buffer, to copy it once less.
+const DIRECT_BYTES: usize = 32 * 1024;
 
 struct Connection {
     local: Rc<Local>,
     stream: Stream,
     client: Arc<Client>,
     bell: Arc<Bell>,
+    /// Whom the bell wakes at present.
+    waker: Option<Waker>,
     /// Taken while a slow-lane thread runs a command of this client.
     session: Option<Box<Session>>,
     parser: Parser,
-    /// Input not yet consumed, when a request is incomplete or the batch had to stop.
+    /// Input not yet consumed, from `start` on: a request is incomplete or the batch had to stop.
     input: Vec<u8>,
+    start: usize,
+    /// Bytes that the request at `start` lacks at least.
+    need: usize,
+    /// The last read filled its buffer: there may be more at once.
+    greedy: bool,
     reply: Reply,
     /// Bytes of `reply` already sent.
     sent: usize,
@@ -111,16 +124,18 @@ enum Stop {
     Drained,
     /// Enough output to be sent first.
     Flush,
+    /// Enough done in one turn.
+    Yield,
     Blocked(Arc<Waiter>),
     Slow(OwnedArgs),
     Paused(u64),
     /// Close, after sending what is written.
     Close,
-    /// The client does not speak RESP: say so, and close.
-    Corrupt(ProtocolError),
+    /// Close at once.
+    Abort,
 }
 
-/// Serves a connection to its end.
+/// Serves a connection to its end. A panic while it runs costs this connection alone.
 pub(super) async fn serve(local: Rc<Local>, accepted: Accepted) {
     let Ok(stream) = Stream::new(accepted.socket) else { return };
     let engine = local.engine.clone();
@@ -143,69 +158,59 @@ pub(super) async fn serve(local: Rc<Local>, accepted: Accepted) {
         session: Some(Box::new(Session::new(client.clone(), accepted.authenticated))),
         client,
         bell,
+        waker: None,
         parser: Parser::new(),
         input: Vec::new(),
+        start: 0,
+        need: 0,
+        greedy: false,
         reply,
         sent: 0,
         eof: false,
         local,
     };
-    connection.run().await;
-    if let Some(mut session) = connection.session.take() {
-        engine.close_session(&mut session);
+    let panicked = {
+        let mut run = std::pin::pin!(connection.run());
+        poll_fn(|cx| {
+            let poll = catch_unwind(AssertUnwindSafe(|| run.as_mut().poll(cx)));
+            poll.map_or(Poll::Ready(true), |poll| poll.map(|_| false))
+        })
+        .await
+    };
+    if panicked {
+        // Whatever it was parsing is nobody's.
+        connection.local.parsers.borrow_mut().iter_mut().for_each(Parser::reset);
+        tracing::error!(client = connection.client.id, "a command panicked; its connection is closed");
     }
 }
 
 impl Connection {
-    async fn run(&mut self) {
+    /// Runs until the client goes, or must go; an error is nobody's to hear.
+    async fn run(&mut self) -> io::Result<()> {
+        let mut stop = Stop::Drained;
         loop {
-            match self.batch() {
+            match stop {
                 Stop::Drained => {
-                    if self.eof && self.pending() == 0 {
-                        return;
-                    }
-                    if self.wait(self.eof).await.is_err() {
-                        return;
-                    }
+                    stop = self.wait().await?;
+                    continue;
                 }
-                Stop::Flush => {
-                    if self.flush_some().await.is_err() {
-                        return;
-                    }
+                Stop::Flush => self.flush_some().await?,
+                Stop::Yield => {
+                    self.flush_some().await?;
+                    tokio::task::yield_now().await;
                 }
-                Stop::Close | Stop::Corrupt(_) => {
-                    let _ = self.flush_all().await;
-                    return;
-                }
-                Stop::Blocked(waiter) => {
-                    if self.flush_all().await.is_err() || self.wait_blocked(waiter).await.is_err() {
-                        return;
-                    }
-                }
-                Stop::Slow(args) => {
-                    if self.flush_all().await.is_err() || self.run_slow(args).await.is_err() {
-                        return;
-                    }
-                }
-                Stop::Paused(until) => {
-                    if self.flush_all().await.is_err() || self.wait_paused(until).await.is_err() {
-                        return;
-                    }
-                }
+                Stop::Close => return self.flush_all().await,
+                Stop::Abort => return Ok(()),
+                Stop::Blocked(waiter) => self.wait_blocked(waiter).await?,
+                Stop::Slow(args) => self.run_slow(args).await?,
+                Stop::Paused(until) => self.wait_paused(until).await?,
             }
-            if self.should_close() {
-                let _ = self.flush_all().await;
-                return;
-            }
+            stop = if self.client.closing() { Stop::Close } else { self.batch() };
         }
     }
 
     fn pending(&self) -> usize {
         self.reply.total_len() - self.sent
-    }
-
-    fn should_close(&self) -> bool {
-        self.client.closing()
     }
 
     /// Runs the requests that the connection's own buffer holds.
@@ -214,22 +219,33 @@ impl Connection {
             return Stop::Drained;
         }
         let input = std::mem::take(&mut self.input);
-        let (used, stop) = self.run_batch(&input);
+        let (used, stop) = self.run_batch(&input[self.start..]);
         self.input = input;
-        self.consume(used);
+        self.start += used;
+        if self.start == self.input.len() {
+            self.forget_input();
+        } else if self.start > self.input.len() / 2 {
+            // What moves is less than what has gone, so that all moving together stays linear.
+            self.input.drain(..self.start);
+            self.start = 0;
+        }
+        self.note_input();
         stop
     }
 
-    fn consume(&mut self, used: usize) {
-        if used == self.input.len() {
-            self.input.clear();
-            if self.input.capacity() > KEEP_BYTES {
-                self.input = Vec::new();
-            }
-        } else if used > 0 {
-            self.input.drain(..used);
+    fn forget_input(&mut self) {
+        self.start = 0;
+        self.input.clear();
+        if self.input.capacity() > KEEP_BYTES {
+            self.input = Vec::new();
         }
-        self.client.query_bytes.store(self.input.len(), Ordering::Relaxed);
+        if self.parser.memory_bytes() > KEEP_BYTES {
+            self.parser.shrink();
+        }
+    }
+
+    fn note_input(&self) {
+        self.client.query_bytes.store(self.input.len() - self.start, Ordering::Relaxed);
         self.client.query_capacity.store(self.input.capacity(), Ordering::Relaxed);
     }
 
@@ -242,137 +258,140 @@ impl Connection {
         worker.begin(env);
         self.client.last_seen_ms.store(worker.now(), Ordering::Relaxed);
         let session = self.session.as_mut().expect("no slow command is running");
+        // A client with a hard limit gets nothing of a batch that passes it, as little of it is sent early.
+        let hard = env.output_limits[self.client.output_class() as usize].hard();
+        let check_at = hard.unwrap_or(FLUSH_BYTES).min(FLUSH_BYTES);
+        let flush_at = self.reply.total_len() + hard.unwrap_or(0).max(FLUSH_BYTES);
         let mut parsers = local.parsers.borrow_mut();
+        // The first parser of a group is the connection's own, which may have begun a request before.
+        std::mem::swap(&mut self.parser, &mut parsers[0]);
         let mut used = 0;
-        loop {
+        let stop = loop {
             let limits = parse_limits(env, session);
-            // Before a client has proved itself its requests are bounded more tightly: one at a time.
-            let most = if session.authenticated { parsers.len() } else { 1 };
-            std::mem::swap(&mut self.parser, &mut parsers[0]);
-            let mut ends: SmallVec<[usize; GROUP_MAX]> = SmallVec::new();
-            let mut stop = None;
-            let mut at = used;
-            while ends.len() < most {
-                let rest = &input[at..];
-                if rest.is_empty() {
-                    stop = Some(Stop::Drained);
-                    break;
-                }
-                match parsers[ends.len()].next(rest, &limits) {
-                    Ok(Status::Complete { consumed }) => {
-                        at += consumed;
-                        ends.push(at);
-                    }
-                    Ok(Status::Incomplete { .. }) => {
-                        // It goes on from where it stands when more has come.
-                        std::mem::swap(&mut self.parser, &mut parsers[ends.len()]);
-                        stop = Some(Stop::Drained);
-                        if rest.len() > env.limits.client_query_buffer_limit.get() {
-                            env.stats.qbuf_disconnects.fetch_add(1, Ordering::Relaxed);
-                            stop = Some(Stop::Close);
-                        }
-                        break;
-                    }
-                    Err(error) => {
-                        stop = Some(Stop::Corrupt(error));
-                        break;
-                    }
-                }
-            }
-            let mut requests: SmallVec<[Args<'_>; GROUP_MAX]> = SmallVec::new();
-            let mut start = used;
-            for (parser, &end) in parsers.iter().zip(&ends) {
-                requests.push(parser.args(&input[start..end]));
-                start = end;
-            }
+            // One at a time before a client has proved itself, as its requests are bounded more tightly, and where a
+            // request's output may be the last straw.
+            let most = if session.authenticated && hard.is_none() { parsers.len() } else { 1 };
+            let (ends, parsed) = parse_group(&mut parsers[..most], &input[used..], &limits);
+            let requests: SmallVec<[Args<'_>; GROUP_MAX]> = {
+                let starts = std::iter::once(&0).chain(&ends);
+                let spans = starts.zip(&ends).map(|(&start, &end)| &input[used + start..used + end]);
+                parsers.iter().zip(spans).map(|(parser, bytes)| parser.args(bytes)).collect()
+            };
             self.client.query_bytes.store(input.len() - used, Ordering::Relaxed);
             let (done, called) = engine.call_many(&mut worker, session, &mut self.reply, &requests);
-            let next = requests.get(done).map(|args| OwnedArgs::from_args(*args));
+            let next = requests.get(done).map(|&args| OwnedArgs::from_args(args));
             drop(requests);
-            used = if done > 0 { ends[done - 1] } else { used };
-            match called {
-                Called::Done => {}
-                Called::Blocked(waiter) => return (used, self.keep(&mut parsers, Stop::Blocked(waiter))),
-                Called::SlowLane => {
-                    let used = ends[done];
-                    let args = next.expect("the request that did not run");
-                    return (used, self.keep(&mut parsers, Stop::Slow(args)));
-                }
-                Called::Paused(until) => return (used, self.keep(&mut parsers, Stop::Paused(until))),
+            let end_of = |n: usize| n.checked_sub(1).map_or(used, |last| used + ends[last]);
+            let stop = match called {
+                Called::Done if done < ends.len() => Some(Stop::Close),
+                Called::Done => None,
+                Called::Blocked(waiter) => Some(Stop::Blocked(waiter)),
+                Called::SlowLane => Some(Stop::Slow(next.expect("it stands after those that ran"))),
+                Called::Paused(until) => Some(Stop::Paused(until)),
+            };
+            if let Some(stop) = stop {
+                used = end_of(if matches!(stop, Stop::Slow(_)) { done + 1 } else { done });
+                // What was parsed beyond this point will be parsed anew.
+                parsers.iter_mut().for_each(Parser::reset);
+                break stop;
+            }
+            used = end_of(done);
+            let pending = self.reply.total_len() - self.sent;
+            if pending > check_at && env.enforce_output_limit(&self.client, pending) {
+                break Stop::Abort;
             }
             if session.quit || self.client.closing() {
-                return (input.len(), Stop::Close);
+                break Stop::Close;
             }
-            match stop {
-                Some(Stop::Corrupt(error)) => {
+            match parsed {
+                Parsed::Full => {}
+                Parsed::All => {
+                    break if self.greedy { Stop::Yield } else { Stop::Drained };
+                }
+                Parsed::Partial { need } => {
+                    self.need = need;
+                    // It goes on from where it stands when more has come.
+                    parsers.swap(0, ends.len());
+                    if input.len() - used > env.limits.client_query_buffer_limit.get() {
+                        env.stats.qbuf_disconnects.fetch_add(1, Ordering::Relaxed);
+                        break Stop::Abort;
+                    }
+                    break Stop::Drained;
+                }
+                Parsed::Corrupt(error) => {
                     let mut text = b"ERR ".to_vec();
                     text.extend_from_slice(&error.text());
                     self.reply.error_bytes(&text);
                     worker.stats.error_replies.add(1);
                     env.stats.count_error("ERR");
-                    return (input.len(), Stop::Close);
+                    break Stop::Close;
                 }
-                Some(stop) => return (used, stop),
-                None => {}
             }
-            if self.reply.total_len() - self.sent > FLUSH_BYTES {
-                if over_output_limit(env, &self.client, self.reply.total_len() - self.sent) {
-                    return (input.len(), Stop::Close);
-                }
-                return (used, Stop::Flush);
+            if self.reply.total_len() > flush_at {
+                break Stop::Flush;
             }
+            if used > TURN_BYTES {
+                break Stop::Yield;
+            }
+        };
+        std::mem::swap(&mut self.parser, &mut parsers[0]);
+        if matches!(stop, Stop::Close | Stop::Abort) {
+            used = input.len();
         }
+        (used, stop)
     }
 
-    /// The batch stops before the end of what was parsed: the rest will be parsed anew.
-    fn keep(&mut self, parsers: &mut [Parser], stop: Stop) -> Stop {
-        self.parser.reset();
-        parsers.iter_mut().for_each(Parser::reset);
-        stop
-    }
-
-    /// Waits until there is something to do, and does it: sends, receives, picks up messages from others. Received
-    /// requests are run at once from the worker's buffer; what remains of them goes to the connection's own.
-    async fn wait(&mut self, no_read: bool) -> io::Result<()> {
+    /// Waits until there is something to run, and runs it; meanwhile sends what is written and picks up messages from
+    /// others.
+    async fn wait(&mut self) -> io::Result<Stop> {
         poll_fn(|cx| {
-            self.pick_up_mail(cx);
-            if self.pending() > 0 {
-                match self.poll_send(cx) {
-                    Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
-                    Poll::Ready(Ok(())) | Poll::Pending => {}
-                }
+            if let Poll::Ready(Err(e)) = self.poll_deliver(cx) {
+                return Poll::Ready(Err(e));
             }
-            if self.client.closing() || (no_read && self.pending() == 0) {
-                return Poll::Ready(Ok(()));
+            if self.client.closing() || (self.eof && self.pending() == 0) {
+                return Poll::Ready(Ok(Stop::Close));
             }
-            if no_read {
+            if self.eof {
                 return Poll::Pending;
             }
-            self.poll_receive(cx)
+            self.poll_batch(cx)
         })
         .await
     }
 
-    /// Messages from other clients (pub/sub, MONITOR) go into the reply buffer.
-    fn pick_up_mail(&mut self, cx: &mut Context<'_>) {
-        self.bell.poll(cx);
+    /// Messages from other clients (pub/sub, MONITOR) go into the reply buffer, and that to the socket.
+    fn poll_deliver(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.bell.poll(cx, &mut self.waker);
         if self.client.has_mail() {
             self.client.take_mail(&mut self.reply);
+            self.note_output();
         }
+        if self.pending() == 0 { Poll::Ready(Ok(())) } else { self.poll_send(cx) }
     }
 
     /// Sends until all is out or the socket is full.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let backlog = self.client.output_bytes.load(Ordering::Relaxed) > 0;
         while self.pending() > 0 {
             match self.stream.poll_write(cx, &self.reply, self.sent) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
                     self.sent += n;
-                    self.local.worker.borrow().stats.net_out.add(n as u64);
-                    self.client.total_net_out.fetch_add(n as u64, Ordering::Relaxed);
+                    let local = self.local.worker.borrow();
+                    local.stats.net_out.add(n as u64);
+                    local.stats.writes.add(1);
+                    add(&self.client.total_net_out, n);
+                    if backlog {
+                        // A client that takes a long reply slowly is not idle.
+                        let now = self.local.engine.env().clock.now_ms();
+                        self.client.last_seen_ms.store(now, Ordering::Relaxed);
+                    }
                 }
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
                 Poll::Pending => {
+                    if self.sent > FLUSH_BYTES && self.sent > self.pending() {
+                        self.sent = self.reply.drop_front(self.sent);
+                    }
                     self.note_output();
                     return Poll::Pending;
                 }
@@ -380,52 +399,84 @@ impl Connection {
         }
         self.reply.clear();
         self.sent = 0;
+        if self.reply.memory_bytes() > 2 * KEEP_BYTES {
+            self.reply.shrink(KEEP_BYTES);
+        }
         self.note_output();
         Poll::Ready(Ok(()))
     }
 
     fn note_output(&self) {
-        self.client.output_bytes.store(self.pending(), Ordering::Relaxed);
-        self.client.output_capacity.store(self.reply.memory_bytes(), Ordering::Relaxed);
+        let (client, capacity) = (&self.client, self.reply.memory_bytes());
+        client.output_bytes.store(self.pending(), Ordering::Relaxed);
+        client.output_capacity.store(capacity, Ordering::Relaxed);
+        if capacity > client.output_peak.load(Ordering::Relaxed) {
+            client.output_peak.store(capacity, Ordering::Relaxed);
+        }
     }
 
-    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    /// Reads and runs what has come, straight from the worker's buffer if the connection's own holds nothing.
+    fn poll_batch(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Stop>> {
         if !self.input.is_empty() {
-            // A request is incomplete: go on where it stands, in larger and larger pieces for a large one.
-            let old = self.input.len();
-            self.input.reserve(INPUT_BYTES.max(old.min(16 << 20)));
-            let spare = self.input.spare_capacity_mut();
-            let mut buf = ReadBuf::uninit(spare);
-            match self.stream.poll_read(cx, &mut buf) {
-                Poll::Pending => return Poll::Pending,
-                Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
-                Poll::Ready(Ok(())) => {}
-            }
-            let n = buf.filled().len();
-            extend_filled(&mut self.input, n);
-            self.received(n);
-            return Poll::Ready(Ok(()));
+            return self.poll_fill(cx).map_ok(|()| self.batch());
         }
         let local = self.local.clone();
         let mut input = local.input.borrow_mut();
-        let mut buf = ReadBuf::new(&mut input);
-        match self.stream.poll_read(cx, &mut buf) {
+        let n = match poll_read(&mut self.stream, cx, &mut input) {
             Poll::Pending => return Poll::Pending,
-            Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
-            Poll::Ready(Ok(())) => {}
-        }
-        let n = buf.filled().len();
+            Poll::Ready(n) => n?,
+        };
         self.received(n);
-        self.input.extend_from_slice(&input[..n]);
+        let (used, stop) = self.run_batch(&input[..n]);
+        if used < n {
+            self.input.extend_from_slice(&input[used..n]);
+            self.note_input();
+        } else if self.input.capacity() > 0 || self.parser.memory_bytes() > KEEP_BYTES {
+            self.forget_input();
+            self.note_input();
+        } else {
+            self.client.query_bytes.store(0, Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(stop))
+    }
+
+    /// Reads into the connection's own buffer. Ready when something came, or the end.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let n = if self.need >= DIRECT_BYTES && !self.input.is_empty() {
+            // A large request: in larger and larger pieces, but no further than it goes. The client names its size,
+            // so it gets room for no more than what it has already sent again.
+            let held = self.input.len() - self.start;
+            self.input.reserve_exact(self.need.min(held.max(INPUT_BYTES)));
+            let mut buf = ReadBuf::uninit(self.input.spare_capacity_mut());
+            match self.stream.poll_read(cx, &mut buf) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(result) => result?,
+            }
+            let n = buf.filled().len();
+            extend_filled(&mut self.input, n);
+            self.need = self.need.saturating_sub(n);
+            n
+        } else {
+            let mut input = self.local.input.borrow_mut();
+            let n = match poll_read(&mut self.stream, cx, &mut input) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(n) => n?,
+            };
+            self.input.extend_from_slice(&input[..n]);
+            n
+        };
+        self.received(n);
+        self.note_input();
         Poll::Ready(Ok(()))
     }
 
     fn received(&mut self, n: usize) {
-        if n == 0 {
-            self.eof = true;
-        }
-        self.local.worker.borrow().stats.net_in.add(n as u64);
-        self.client.total_net_in.fetch_add(n as u64, Ordering::Relaxed);
+        self.eof = n == 0;
+        self.greedy = n >= INPUT_BYTES;
+        let worker = self.local.worker.borrow();
+        worker.stats.net_in.add(n as u64);
+        worker.stats.reads.add(1);
+        add(&self.client.total_net_in, n);
     }
 
     /// Sends what the socket takes now, without waiting for the rest.
@@ -440,13 +491,37 @@ impl Connection {
     /// Sends everything, or fails when the client goes or is closed.
     async fn flush_all(&mut self) -> io::Result<()> {
         poll_fn(|cx| {
-            self.bell.poll(cx);
+            self.bell.poll(cx, &mut self.waker);
             if self.client.has_flag(flag::CLOSE_NOW) {
                 return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
             }
             self.poll_send(cx)
         })
         .await
+    }
+
+    /// While the client's command waits: sends, delivers messages, and keeps what comes for later. Ready only with the
+    /// client's end.
+    fn poll_meanwhile(&mut self, cx: &mut Context<'_>) -> Poll<io::Error> {
+        if let Poll::Ready(Err(e)) = self.poll_deliver(cx) {
+            return Poll::Ready(e);
+        }
+        if self.client.closing() {
+            return Poll::Ready(io::ErrorKind::ConnectionAborted.into());
+        }
+        let env = self.local.engine.env().clone();
+        loop {
+            match self.poll_fill(cx) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Err(e)) => return Poll::Ready(e),
+                Poll::Ready(Ok(())) if self.eof => return Poll::Ready(io::ErrorKind::UnexpectedEof.into()),
+                Poll::Ready(Ok(())) => {}
+            }
+            if self.input.len() - self.start > env.limits.client_query_buffer_limit.get() {
+                env.stats.qbuf_disconnects.fetch_add(1, Ordering::Relaxed);
+                return Poll::Ready(io::ErrorKind::ConnectionAborted.into());
+            }
+        }
     }
 
     /// Waits for a blocked command's reply, its deadline, or the client's end.
@@ -471,12 +546,7 @@ impl Connection {
             };
             match waiter.state() {
                 WaiterState::Done => break,
-                WaiterState::Retry if waiter.claim_by_owner() => {
-                    self.retry_blocked(&waiter);
-                    if waiter.state() == WaiterState::Done {
-                        break;
-                    }
-                }
+                WaiterState::Retry if waiter.claim_by_owner() => self.retry_blocked(&waiter).await,
                 _ if !woken => {
                     let due = waiter.deadline_ms.is_some_and(|at| at <= env.clock.now_ms());
                     if due && waiter.claim() {
@@ -491,56 +561,47 @@ impl Connection {
         }
         command::forget_waiter(env, &waiter);
         if let Some(reply) = waiter.take_reply() {
-            self.reply.append(reply);
+            self.answer(reply);
         }
         Ok(())
     }
 
-    /// Runs a blocked command again that a pusher could not serve for lack of a lock; the waiter is claimed.
-    fn retry_blocked(&mut self, waiter: &Arc<Waiter>) {
-        let local = self.local.clone();
-        let mut worker = local.worker.borrow_mut();
-        worker.begin(local.engine.env());
-        local.engine.retry(&mut worker, waiter);
+    /// Takes a reply that was written elsewhere, unless CLIENT REPLY wants none.
+    fn answer(&mut self, reply: Reply) {
+        let session = self.session.as_mut().expect("no slow command is running");
+        match session.reply_mode {
+            ReplyMode::On => self.reply.append(reply),
+            ReplyMode::Skip => session.reply_mode = ReplyMode::On,
+            ReplyMode::Off | ReplyMode::SkipNext => {}
+        }
     }
 
-    /// Waits until the waiter's state has changed or messages are to be sent; fails when the client goes.
+    /// Runs a blocked command again that a pusher could not serve for lack of a lock; the waiter is claimed. In the
+    /// slow lane, as it waits for its locks.
+    async fn retry_blocked(&mut self, waiter: &Arc<Waiter>) {
+        let engine = self.local.engine.clone();
+        let (tx, rx) = tokio::sync::oneshot::channel::<()>();
+        let (lane, waiter) = (engine.clone(), waiter.clone());
+        engine.slow().submit(Box::new(move |worker| {
+            worker.begin(lane.env());
+            lane.retry(worker, &waiter);
+            drop(tx);
+        }));
+        let _ = rx.await;
+    }
+
+    /// Waits until the waiter's state has changed; fails when the client goes.
     async fn wait_waiter(&mut self, waiter: &Waiter) -> io::Result<()> {
         poll_fn(|cx| {
-            self.pick_up_mail(cx);
-            if self.pending() > 0
-                && let Poll::Ready(Err(e)) = self.poll_send(cx)
-            {
+            if let Poll::Ready(e) = self.poll_meanwhile(cx) {
                 return Poll::Ready(Err(e));
             }
-            if matches!(waiter.state(), WaiterState::Done | WaiterState::Retry) {
-                return Poll::Ready(Ok(()));
+            match waiter.state() {
+                WaiterState::Done | WaiterState::Retry => Poll::Ready(Ok(())),
+                WaiterState::Waiting | WaiterState::Claimed => Poll::Pending,
             }
-            if self.client.closing() {
-                return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-            }
-            // What the client sends meanwhile waits its turn; its end is noticed.
-            loop {
-                if self.eof || self.input.len() >= INPUT_BYTES {
-                    break;
-                }
-                let before = self.input.len();
-                match self.poll_receive_raw(cx) {
-                    Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
-                    Poll::Ready(Ok(())) if self.eof => {
-                        return Poll::Ready(Err(io::ErrorKind::UnexpectedEof.into()));
-                    }
-                    Poll::Ready(Ok(())) => debug_assert!(self.input.len() > before),
-                    Poll::Pending => break,
-                }
-            }
-            Poll::Pending
         })
         .await
-    }
-
-    fn poll_receive_raw(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll_receive(cx)
     }
 
     /// Waits for the end of a CLIENT PAUSE.
@@ -549,62 +610,75 @@ impl Connection {
         let env = engine.env();
         env.gauges.blocked.fetch_add(1, Ordering::Relaxed);
         self.client.set_flag(flag::BLOCKED, true);
+        let client = self.client.clone();
         let left = Duration::from_millis(until.saturating_sub(env.clock.now_ms()));
+        let timer = tokio::time::sleep(left);
         let end = tokio::select! {
-            end = poll_fn(|cx| {
-                let rung = self.bell.poll(cx);
-                if self.client.closing() {
-                    return Poll::Ready(Err(io::ErrorKind::ConnectionAborted.into()));
-                }
-                if rung { Poll::Ready(Ok(())) } else { Poll::Pending }
-            }) => end,
-            () = tokio::time::sleep(left) => Ok(()),
+            e = poll_fn(|cx| match self.poll_meanwhile(cx) {
+                Poll::Ready(e) => Poll::Ready(Err(e)),
+                Poll::Pending if !env.paused.load(Ordering::Relaxed) => Poll::Ready(Ok(())),
+                Poll::Pending => Poll::Pending,
+            }) => e,
+            () = timer => Ok(()),
         };
-        self.client.set_flag(flag::BLOCKED, false);
+        client.set_flag(flag::BLOCKED, false);
         env.gauges.blocked.fetch_sub(1, Ordering::Relaxed);
         end
     }
 
     /// Runs a command in the slow lane while this worker serves its other connections.
-    async fn run_slow(&mut self, args: OwnedArgs) -> io::Result<()> {
+    async fn run_slow(&mut self, mut args: OwnedArgs) -> io::Result<()> {
         let engine = self.local.engine.clone();
-        let mut session = self.session.take().expect("one command at a time");
-        let resp3 = session.resp3;
-        let (tx, rx) = tokio::sync::oneshot::channel();
-        let lane = engine.clone();
-        engine.slow().submit(Box::new(move |worker| {
-            debug_assert!(worker.lane == Lane::Slow);
-            worker.begin(lane.env());
-            let mut reply = Reply::new(resp3);
-            let called = lane.call(worker, &mut session, &mut reply, args.as_args());
-            // The connection may be gone; then its session ends with it.
-            if let Err((mut session, ..)) = tx.send((session, reply, called)) {
-                lane.close_session(&mut session);
+        loop {
+            self.flush_some().await?;
+            let mut session = self.session.take().expect("one command at a time");
+            let resp3 = session.resp3;
+            let (tx, rx) = tokio::sync::oneshot::channel();
+            let lane = engine.clone();
+            engine.slow().submit(Box::new(move |worker| {
+                debug_assert!(worker.lane == Lane::Slow);
+                worker.begin(lane.env());
+                let mut reply = Reply::new(resp3);
+                let called = lane.call(worker, &mut session, &mut reply, args.as_args());
+                // The connection may be gone; then its session ends with it.
+                if let Err((mut session, ..)) = tx.send((session, reply, called, args)) {
+                    lane.close_session(&mut session);
+                }
+            }));
+            let Ok((session, reply, called, same)) = rx.await else {
+                // The command panicked; its session is lost, and with it the connection.
+                engine.abandon(&self.client);
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            };
+            self.reply.set_resp3(session.resp3);
+            let quit = session.quit;
+            self.session = Some(session);
+            self.reply.append(reply);
+            match called {
+                Called::Done | Called::SlowLane => {}
+                Called::Blocked(waiter) => self.wait_blocked(waiter).await?,
+                Called::Paused(until) => {
+                    self.wait_paused(until).await?;
+                    args = same;
+                    continue;
+                }
             }
-        }));
-        let Ok((session, reply, called)) = rx.await else {
-            // The command panicked; its session is lost, and with it the connection.
-            self.local.engine.abandon(&self.client);
-            return Err(io::ErrorKind::ConnectionAborted.into());
-        };
-        self.session = Some(session);
-        self.reply.append(reply);
-        match called {
-            Called::Done | Called::SlowLane | Called::Paused(_) => {}
-            Called::Blocked(waiter) => {
-                self.flush_all().await?;
-                Box::pin(self.wait_blocked(waiter)).await?;
+            if quit {
+                self.client.set_flag(flag::CLOSE_AFTER_REPLY, true);
             }
+            if engine.env().enforce_output_limit(&self.client, self.pending()) {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            return Ok(());
         }
-        if self.session.as_ref().is_some_and(|s| s.quit) {
-            self.client.set_flag(flag::CLOSE_AFTER_REPLY, true);
-        }
-        Ok(())
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        if let Some(mut session) = self.session.take() {
+            self.local.engine.close_session(&mut session);
+        }
         // Spare buffers are kept for the next connection, up to a few and while they are small.
         let mut spare = self.local.replies.borrow_mut();
         if spare.len() < 64 && self.reply.memory_bytes() <= FLUSH_BYTES {
@@ -615,18 +689,59 @@ impl Drop for Connection {
     }
 }
 
+/// How far a group of requests was parsed.
+enum Parsed {
+    /// Every parser has a request; there may be more.
+    Full,
+    /// The input is used up.
+    All,
+    /// The parser after the last whole request holds the beginning of another, of which so many bytes are missing.
+    Partial { need: usize },
+    /// The client does not speak RESP.
+    Corrupt(ProtocolError),
+}
+
+/// Parses up to a request a parser; gives the end of each.
+fn parse_group(
+    parsers: &mut [Parser],
+    input: &[u8],
+    limits: &ParseLimits,
+) -> (SmallVec<[usize; GROUP_MAX]>, Parsed) {
+    let mut ends = SmallVec::new();
+    let mut at = 0;
+    for parser in parsers {
+        let rest = &input[at..];
+        if rest.is_empty() {
+            return (ends, Parsed::All);
+        }
+        match parser.next(rest, limits) {
+            Ok(Status::Complete { consumed }) => {
+                at += consumed;
+                ends.push(at);
+            }
+            Ok(Status::Incomplete { need }) => return (ends, Parsed::Partial { need }),
+            Err(error) => return (ends, Parsed::Corrupt(error)),
+        }
+    }
+    (ends, Parsed::Full)
+}
+
 fn parse_limits(env: &command::Env, session: &Session) -> ParseLimits {
     ParseLimits {
         max_bulk: env.limits.proto_max_bulk_len.get(),
-        authenticated: session.authenticated,
+        authenticated: session.authenticated || env.requirepass.read().is_empty(),
         ..ParseLimits::default()
     }
 }
 
-/// Whether a client's pending output passes its hard limit.
-fn over_output_limit(env: &command::Env, client: &Client, pending: usize) -> bool {
-    let _ = (env, client, pending);
-    false
+/// Adds to a figure that only this thread writes.
+fn add(figure: &AtomicU64, n: usize) {
+    figure.store(figure.load(Ordering::Relaxed) + n as u64, Ordering::Relaxed);
+}
+
+fn poll_read(stream: &mut Stream, cx: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+    let mut buf = ReadBuf::new(into);
+    stream.poll_read(cx, &mut buf).map_ok(|()| buf.filled().len())
 }
 
 #[allow(unsafe_code)]

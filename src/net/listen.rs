@@ -12,6 +12,7 @@ use tokio::sync::watch;
 
 use super::connection::{Accepted, Socket};
 use super::worker::{self, Handle};
+use crate::command::Env;
 use crate::server::Engine;
 
 /// Where to listen.
@@ -155,7 +156,6 @@ pub struct Net {
     /// Hosts and ports that the acceptor listens on, optional ones that could not be bound left out.
     bound: Mutex<Vec<(String, u16)>>,
     threads: Vec<std::thread::JoinHandle<()>>,
-    engine: Arc<Engine>,
     unix_socket: Option<String>,
 }
 
@@ -171,6 +171,34 @@ pub struct OpenDoor;
 impl Doorman for OpenDoor {
     fn admit(&self, _: Option<SocketAddr>) -> Result<bool, &'static str> {
         Ok(true)
+    }
+}
+
+/// Asks for the password, and turns clients from other machines away while protected mode is on and there is none.
+pub struct GuardedDoor {
+    env: Arc<Env>,
+}
+
+impl GuardedDoor {
+    pub fn new(env: Arc<Env>) -> Self {
+        Self { env }
+    }
+}
+
+const DENIED: &str = "-DENIED Redis is running in protected mode because protected mode is enabled and no password is \
+    set for the default user. In this mode connections are only accepted from the loopback interface. To accept \
+    others, do one of these: 1) set a password for the default user; 2) send CONFIG SET protected-mode no from the \
+    server's own machine, and CONFIG REWRITE to keep it so, once you are sure that nobody on the internet can reach \
+    the server; 3) set protected-mode to no in the configuration file, or start the server with --protected-mode no.\r\n";
+
+impl Doorman for GuardedDoor {
+    fn admit(&self, peer: Option<SocketAddr>) -> Result<bool, &'static str> {
+        let open = self.env.requirepass.read().is_empty();
+        let local = peer.is_none_or(|peer| peer.ip().to_canonical().is_loopback());
+        if open && !local && self.env.protected_mode.load(Ordering::Relaxed) {
+            return Err(DENIED);
+        }
+        Ok(open)
     }
 }
 
@@ -191,14 +219,14 @@ impl Net {
         }
         let (stop, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        let acceptor = Arc::new(Acceptor { engine: engine.clone(), handles, doorman });
+        let acceptor = Arc::new(Acceptor { engine, handles, doorman });
         let (changes, changed) = unbounded_channel();
         let bound = Mutex::new(names(&listeners.tcp));
         let thread = std::thread::Builder::new().name("acceptor".into()).spawn(move || {
             runtime.block_on(accept_all(acceptor, listeners, stopped, changed));
         })?;
         threads.push(thread);
-        Ok(Self { stop, changes, bound, threads, engine, unix_socket: config.unix_socket.clone() })
+        Ok(Self { stop, changes, bound, threads, unix_socket: config.unix_socket.clone() })
     }
 
     /// Listens on the TCP addresses of `config` and no others; connections stay. On an error everything is as it was.
@@ -241,9 +269,6 @@ impl Net {
     /// Stops accepting, closes every connection and waits for the threads.
     pub fn shut_down(&mut self) {
         let _ = self.stop.send(true);
-        for client in self.engine.env().clients.list() {
-            client.close(true);
-        }
         for thread in self.threads.drain(..) {
             let _ = thread.join();
         }
@@ -374,12 +399,10 @@ impl Acceptor {
     fn hand_over(&self, socket: Socket, peer: Option<SocketAddr>, addr: String, laddr: String, fd: i64) {
         let env = self.engine.env();
         env.stats.connections.fetch_add(1, Ordering::Relaxed);
-        let full = env.clients.len() >= env.limits.maxclients.get();
-        let admitted = if full {
-            Err("-ERR max number of clients reached\r\n")
-        } else {
-            self.doorman.admit(peer)
-        };
+        let open: usize = self.handles.iter().map(|h| h.load.load(Ordering::Relaxed)).sum();
+        let full = open >= env.limits.maxclients.get();
+        let admitted =
+            if full { Err("-ERR max number of clients reached\r\n") } else { self.doorman.admit(peer) };
         let authenticated = match admitted {
             Ok(authenticated) => authenticated,
             Err(refusal) => {

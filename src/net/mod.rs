@@ -5,4 +5,4 @@ mod connection;
 mod listen;
 mod worker;
 
-pub use listen::{Doorman, Listeners, Net, NetConfig, OpenDoor};
+pub use listen::{Doorman, GuardedDoor, Listeners, Net, NetConfig, OpenDoor};

@@ -3,6 +3,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
@@ -72,10 +73,33 @@ pub(super) fn start(
 
 async fn serve(local: Rc<Local>, mut receiver: UnboundedReceiver<Accepted>, load: Arc<AtomicUsize>) {
     while let Some(accepted) = receiver.recv().await {
-        let (local, load) = (local.clone(), load.clone());
+        let (local, leaving) = (local.clone(), Leaving(load.clone()));
         tokio::task::spawn_local(async move {
             connection::serve(local, accepted).await;
-            load.fetch_sub(1, Ordering::Relaxed);
+            drop(leaving);
         });
+    }
+    // The server stops: what is written goes out, as far as clients take it in this time.
+    for after_reply in [true, false] {
+        let clients = local.engine.env().clients.list();
+        let own = clients.iter().filter(|c| c.worker.load(Ordering::Relaxed) == local.index);
+        own.for_each(|client| client.close(after_reply));
+        drop(clients);
+        let end = tokio::time::Instant::now() + LAST_WORDS;
+        while load.load(Ordering::Relaxed) > 0 && tokio::time::Instant::now() < end {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+}
+
+/// How long clients have to take their last replies when the server stops.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+/// Counts a connection out, however it ends.
+struct Leaving(Arc<AtomicUsize>);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -7,13 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::base::limits::Limits;
+use crate::command::env::REDIS_VERSION;
 use crate::config::{Cli, Config, parse_command_line};
 use crate::embed::{Builder, Server, StartError};
 use crate::server::shutdown::Request;
 use crate::server::log;
 
-/// The version of Redis whose behaviour this is.
-pub const REDIS_VERSION: &str = "7.2.4";
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
 /// How long connections may take to take their last replies when the server ends.
@@ -55,7 +54,7 @@ pub fn run(args: &[String]) -> ExitCode {
 }
 
 fn version() -> String {
-    format!("Tidewater {VERSION}, Redis server v={REDIS_VERSION} sha=00000000:0 malloc=mimalloc bits={} build=0", usize::BITS)
+    format!("Tidewater {VERSION}, Redis server v={REDIS_VERSION} sha=00000000:0 malloc=jemalloc-5.3.0 bits={} build=0", usize::BITS)
 }
 
 fn help(name: &str) -> String {

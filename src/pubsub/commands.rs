@@ -264,16 +264,16 @@ fn numpat(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 
 fn help(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     ctx.help(&[
-            "CHANNELS [<pattern>]",
-            "    The channels that someone listens to.",
-            "NUMPAT",
-            "    How many patterns someone listens to.",
-            "NUMSUB [<channel> ...]",
-            "    Each channel and how many listen to it, patterns left out.",
-            "SHARDCHANNELS [<pattern>]",
-            "    The shard channels that someone listens to.",
-            "SHARDNUMSUB [<shardchannel> ...]",
-            "    Each shard channel and how many listen to it.",
+        "CHANNELS [<pattern>]",
+        "    The channels that someone listens to.",
+        "NUMPAT",
+        "    How many patterns someone listens to.",
+        "NUMSUB [<channel> ...]",
+        "    Each channel and how many listen to it, patterns left out.",
+        "SHARDCHANNELS [<pattern>]",
+        "    The shard channels that someone listens to.",
+        "SHARDNUMSUB [<shardchannel> ...]",
+        "    Each shard channel and how many listen to it.",
     ]);
     Ok(())
 }

@@ -289,6 +289,27 @@ impl Reply {
         }
     }
 
+    /// Forgets the first bytes of those that went out, as many as it can without touching a shared string that is still
+    /// needed; tells how many of `sent` are left in here.
+    pub fn drop_front(&mut self, sent: usize) -> usize {
+        let mut left = sent;
+        let (mut gone, mut done) = (0, 0);
+        for (at, bytes) in &self.shared {
+            if left < (at - gone) + bytes.len() {
+                break;
+            }
+            left -= (at - gone) + bytes.len();
+            (gone, done) = (*at, done + 1);
+        }
+        let end = self.shared.get(done).map_or(self.buf.len(), |(at, _)| *at);
+        let more = left.min(end - gone);
+        gone += more;
+        self.shared_bytes -= self.shared.drain(..done).map(|(_, bytes)| bytes.len()).sum::<usize>();
+        self.shared.iter_mut().for_each(|(at, _)| *at -= gone);
+        self.buf.drain(..gone);
+        left - more
+    }
+
     /// Keeps the allocation for the next batch: see [`Reply::shrink`].
     pub fn clear(&mut self) {
         self.buf.clear();

@@ -109,14 +109,7 @@ impl Engine {
     pub fn new(mut setup: Setup) -> Arc<Self> {
         let table = CommandTable::new(setup.commands, &setup.renames);
         let keyspace = Keyspace::new(setup.shards, setup.databases, setup.rng.next_u64());
-        let env = Arc::new(Env::new(
-            setup.clock,
-            setup.limits,
-            keyspace,
-            table,
-            setup.services,
-            setup.rng,
-        ));
+        let env = Arc::new(Env::new(setup.clock, setup.limits, keyspace, table, setup.services, setup.rng));
         let slow = {
             let env = env.clone();
             SlowLane::new(Box::new(move || worker(&env, Lane::Slow)))
@@ -187,8 +180,13 @@ impl Engine {
             return called;
         }
         worker.stats.processed.add(1);
-        if session.reply_mode != ReplyMode::On {
+        // A blocked command's reply is yet to come: whoever takes it minds the mode.
+        if session.reply_mode != ReplyMode::On && !matches!(called, Called::Blocked(_)) {
             self.suppress(session, reply, mark);
+        }
+        // What the command sent to its own client comes right behind its reply.
+        if session.client.has_mail() && !matches!(called, Called::Blocked(_)) {
+            session.client.take_mail(reply);
         }
         called
     }
@@ -221,10 +219,12 @@ impl Engine {
         let command = self.resolve(args)?;
         let refuse = |error| Refused { error, command: Some(command.id) };
         session.client.last_command.store(command.id, Ordering::Relaxed);
-        if !session.authenticated && !command.flags.has(Flags::NO_AUTH) {
+        if !session.authenticated && !command.flags.has(Flags::NO_AUTH) && !env.requirepass.read().is_empty()
+        {
             return Err(refuse(CommandError::NO_AUTH));
         }
-        if session.in_multi() && command.flags.has(Flags::NO_MULTI) {
+        // Those that run inside MULTI (MULTI itself, WATCH) say by themselves what is wrong.
+        if session.in_multi() && command.flags.has(Flags::NO_MULTI) && !command.flags.has(Flags::UNQUEUED) {
             return Err(refuse(CommandError::new("ERR Command not allowed inside a transaction")));
         }
         if env.limits.maxmemory.get() > 0 {
@@ -237,13 +237,17 @@ impl Engine {
                 command.full_name
             ))));
         }
+        if env.clients.monitors().load(Ordering::Relaxed) > 0
+            && session.client.has_flag(flag::MONITOR)
+            && command.flags.has(Flags::WRITE.with(Flags::READONLY).with(Flags::MAY_REPLICATE))
+        {
+            return Err(refuse(CommandError::new("ERR Replica can't interact with the keyspace")));
+        }
         let now = env.paused.load(Ordering::Relaxed).then(|| env.clock.now_ms());
         if let Some(now) = now {
             let writes = command.flags.has(Flags::WRITE.with(Flags::MAY_REPLICATE))
                 || (command.locks == Locks::Queue && queue_writes(env, session));
-            if !command.flags.has(Flags::UNPAUSED)
-                && let Some(until) = env.paused_until(now, writes)
-            {
+            if let Some(until) = env.paused_until(now, writes) {
                 return Ok(Admitted::Paused(until));
             }
         }
@@ -325,7 +329,12 @@ impl Engine {
         let env = &*self.env;
         let shards = self.shards(session, command, args);
         let locked = match worker.lane {
-            Lane::Slow => env.keyspace.lock(&shards),
+            Lane::Slow => {
+                let locked = env.keyspace.lock(&shards);
+                // The wait may have been long: it is no part of the command's time, and keys may have expired meanwhile.
+                worker.begin(env);
+                locked
+            }
             Lane::Worker => match env.keyspace.try_lock(&shards) {
                 Some(locked) => locked,
                 None => return Called::SlowLane,
@@ -383,6 +392,7 @@ impl Engine {
             && session.reply_mode == ReplyMode::On
             && (session.resp3 || session.subscriptions() == 0)
             && !env.paused.load(Ordering::Relaxed)
+            && env.clients.monitors().load(Ordering::Relaxed) == 0
             && env.limits.maxmemory.get() == 0;
         if !plain || requests.len() < 2 {
             return (0, Called::Done);

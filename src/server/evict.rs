@@ -56,8 +56,6 @@ pub struct Evictor {
     pending: Arc<AtomicUsize>,
     /// The count of changes, plus one, at which a search of the whole keyspace found nothing to evict.
     barren: AtomicU64,
-    /// Clock ticks (ns) since when memory is above the limit; 0: it is not.
-    exceeded_since: AtomicU64,
 }
 
 /// A value on its way to be freed.
@@ -130,20 +128,16 @@ impl Evictor {
 
     /// Keeps the statistic of the time above the limit.
     fn note_exceeded(&self, env: &Env, exceeded: bool) {
-        let since = self.exceeded_since.load(Relaxed);
-        if exceeded && since == 0 {
-            self.exceeded_since.store(env.clock.ticks().max(1), Relaxed);
-        } else if !exceeded && since != 0 && self.exceeded_since.swap(0, Relaxed) == since {
-            let us = env.clock.ticks().saturating_sub(since) / 1000;
-            env.stats.eviction_exceeded_us.fetch_add(us, Relaxed);
+        let stats = &env.stats;
+        let since = stats.eviction_exceeded_since.load(Relaxed);
+        if exceeded == (since != 0) {
+            return;
         }
-    }
-
-    /// Microseconds since when memory has been above the limit; 0 when it is not.
-    pub fn exceeded_us(&self, env: &Env) -> u64 {
-        match self.exceeded_since.load(Relaxed) {
-            0 => 0,
-            since => env.clock.ticks().saturating_sub(since) / 1000,
+        let now = env.clock.ticks().max(1);
+        if exceeded {
+            stats.eviction_exceeded_since.store(now, Relaxed);
+        } else if stats.eviction_exceeded_since.swap(0, Relaxed) == since {
+            stats.eviction_exceeded_us.fetch_add(now.saturating_sub(since) / 1000, Relaxed);
         }
     }
 

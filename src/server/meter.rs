@@ -1,5 +1,5 @@
 //! Rates for INFO: the cron notes how far the counters have come, and a rate is the average over the last 1.6 seconds.
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 
 use parking_lot::Mutex;
 
@@ -39,6 +39,8 @@ pub struct Meter {
     /// Largest query and output buffers seen lately.
     pub input_buffer_max: AtomicUsize,
     pub output_buffer_max: AtomicUsize,
+    /// DEBUG PAUSE-CRON.
+    pub cron_paused: AtomicBool,
 }
 
 impl Meter {

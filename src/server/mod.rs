@@ -3,6 +3,7 @@
 pub mod assemble;
 pub mod commands;
 pub mod cron;
+pub mod digest;
 pub mod engine;
 pub mod evict;
 pub mod latency;

@@ -49,7 +49,7 @@ fn monitor_line(env: &Env, session: &Session, command: &Command, args: Args<'_>)
     }
     for (i, arg) in args.iter().enumerate() {
         line.push(' ');
-        if is_secret(command, args, i) {
+        if slowlog::is_secret(command, args, i) {
             line.push_str("\"(redacted)\"");
         } else {
             quote(&mut line, arg);
@@ -57,18 +57,6 @@ fn monitor_line(env: &Env, session: &Session, command: &Command, args: Args<'_>)
     }
     line.push_str("\r\n");
     line
-}
-
-/// Passwords are shown to nobody, in MONITOR as in the slow log.
-pub fn is_secret(command: &Command, args: Args<'_>, i: usize) -> bool {
-    match command.name {
-        "auth" => i >= 1,
-        "hello" => {
-            let is_auth = |j: &usize| args[*j].eq_ignore_ascii_case(b"auth");
-            (2..args.len()).find(is_auth).is_some_and(|at| i == at + 1 || i == at + 2)
-        }
-        _ => false,
-    }
 }
 
 /// A string in double quotes, with C's escapes.

@@ -56,6 +56,22 @@ pub fn total_memory_bytes() -> usize {
     kib.unwrap_or(0) * 1024
 }
 
+/// Writes where the calling thread is to the log, in a form that people and tools look for.
+pub fn log_stack(why: &str) {
+    let stack = std::backtrace::Backtrace::force_capture();
+    tracing::error!("=== TIDEWATER CRASH REPORT: {why} ===\n------ STACK TRACE ------\n{stack}");
+}
+
+/// Ends the process as an access to bad memory would.
+pub fn crash() -> ! {
+    log_stack("DEBUG SEGFAULT");
+    // SAFETY: sends this process a signal, whose handlers are made for any moment.
+    unsafe {
+        libc::raise(libc::SIGSEGV);
+    }
+    std::process::abort()
+}
+
 /// Name and release of the system, and the processor: `Linux 6.1.0 x86_64`.
 pub fn system() -> String {
     let read = |what: &str| fs::read_to_string(format!("/proc/sys/kernel/{what}")).unwrap_or_default();

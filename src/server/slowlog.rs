@@ -92,17 +92,22 @@ pub fn note(env: &Env, session: &Session, command: &Command, args: Args<'_>, nan
 /// The arguments as they may be shown: cut, and without secrets.
 fn readable(command: &Command, args: Args<'_>) -> Vec<Vec<u8>> {
     let kept = args.len().min(ARGS_MAX);
-    let mut out: Vec<Vec<u8>> = args.iter().take(kept).enumerate().map(|(i, arg)| {
-        if is_secret(command, args, i) {
-            b"(redacted)".to_vec()
-        } else if arg.len() > ARG_BYTES_MAX {
-            let mut cut = arg[..ARG_BYTES_MAX].to_vec();
-            cut.extend_from_slice(format!("... ({} more bytes)", arg.len() - ARG_BYTES_MAX).as_bytes());
-            cut
-        } else {
-            arg.to_vec()
-        }
-    }).collect();
+    let mut out: Vec<Vec<u8>> = args
+        .iter()
+        .take(kept)
+        .enumerate()
+        .map(|(i, arg)| {
+            if is_secret(command, args, i) {
+                b"(redacted)".to_vec()
+            } else if arg.len() > ARG_BYTES_MAX {
+                let mut cut = arg[..ARG_BYTES_MAX].to_vec();
+                cut.extend_from_slice(format!("... ({} more bytes)", arg.len() - ARG_BYTES_MAX).as_bytes());
+                cut
+            } else {
+                arg.to_vec()
+            }
+        })
+        .collect();
     if args.len() > ARGS_MAX
         && let Some(last) = out.last_mut()
     {
@@ -111,7 +116,7 @@ fn readable(command: &Command, args: Args<'_>) -> Vec<Vec<u8>> {
     out
 }
 
-/// Whether an argument is a password, or may hold one.
+/// Whether an argument is a password, or may hold one: shown to nobody, in MONITOR as in the slow log.
 pub fn is_secret(command: &Command, args: Args<'_>, i: usize) -> bool {
     let word = |at: usize, w: &str| args.get(at).is_some_and(|a| eq_nocase(a, w));
     match command.full_name.as_str() {

@@ -15,13 +15,13 @@ pub fn commands() -> Vec<Command> {
             .noscript()
             .loading()
             .stale()
-            .allow_busy()
             .fast()
             .unqueued()
-            .unpaused()
     };
     vec![
         c("multi", Arity::exactly(1), multi)
+            .no_multi()
+            .allow_busy()
             .since("1.2.0")
             .doc("Starts a transaction: the commands that follow are queued.")
             .complexity("O(1)"),
@@ -37,11 +37,14 @@ pub fn commands() -> Vec<Command> {
             .doc("Runs the queued commands of a transaction as one atomic step.")
             .complexity("Depends on the queued commands"),
         c("discard", Arity::exactly(1), discard)
+            .allow_busy()
             .locks(Locks::Queue)
             .since("2.0.0")
             .doc("Drops the queued commands of a transaction.")
             .complexity("O(N) with N the number of queued commands"),
         c("watch", Arity::at_least(2), watch)
+            .no_multi()
+            .allow_busy()
             .range(1, -1, 1, "ro")
             .since("2.2.0")
             .doc("Makes the next EXEC run only if none of these keys has changed by then.")
@@ -155,6 +158,12 @@ fn watch(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     ctx.client().watching.store(ctx.session.watched.len(), Ordering::Relaxed);
     ctx.reply.ok();
     Ok(())
+}
+
+/// Ends an open transaction and forgets the watched keys, which are locked: RESET.
+pub fn reset(ctx: &mut Context<'_>) {
+    leave(ctx);
+    drop_watches(ctx);
 }
 
 fn unwatch(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {

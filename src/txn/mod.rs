@@ -2,7 +2,7 @@
 //! Must not know the network.
 mod commands;
 
-pub use commands::commands;
+pub use commands::{commands, reset};
 
 use std::sync::atomic::Ordering::Relaxed;
 

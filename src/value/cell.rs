@@ -508,7 +508,11 @@ impl Cell {
 
     /// Whether dropping it takes long enough to be done off the hot path, as Redis's lazyfree effort.
     pub fn free_effort(&self) -> usize {
-        self.as_large().map_or(1, Large::free_effort)
+        match self.big() {
+            // A page at a time: what the kernel takes back.
+            Some(bytes) => bytes.len() >> 12,
+            None => self.as_large().map_or(1, Large::free_effort),
+        }
     }
 
     /// Reallocates when the size class changes.

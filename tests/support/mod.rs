@@ -139,7 +139,13 @@ fn show_one(resp: &[u8], at: &mut usize) -> String {
         b':' => head,
         b'-' => format!("(error) {head}"),
         b',' => format!(",{head}"),
-        b'#' => if head == "t" { "true".into() } else { "false".into() },
+        b'#' => {
+            if head == "t" {
+                "true".into()
+            } else {
+                "false".into()
+            }
+        }
         b'_' => "nil".into(),
         b'(' => format!("({head}"),
         b'$' | b'=' if head == "-1" => "nil".into(),

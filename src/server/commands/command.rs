@@ -115,7 +115,8 @@ const PRINTED: &[Flags] = &[
 /// The flags as COMMAND INFO prints them.
 pub fn flag_names(command: &Command) -> Vec<&'static str> {
     let movable = legacy_range(command).movable;
-    let printed = PRINTED.iter().filter(|&&f| if f == Flags::MOVABLEKEYS { movable } else { command.flags.has(f) });
+    let printed =
+        PRINTED.iter().filter(|&&f| if f == Flags::MOVABLEKEYS { movable } else { command.flags.has(f) });
     let name = |f: &Flags| Flags::NAMES.iter().find(|(flag, _)| flag == f).map(|(_, name)| *name);
     printed.filter_map(name).collect()
 }
@@ -194,7 +195,9 @@ pub struct LegacyRange {
 /// See `LegacyRange`.
 pub fn legacy_range(command: &Command) -> LegacyRange {
     let plain = |spec: &KeySpec| match (spec.begin, spec.find) {
-        (Begin::Index(first), Find::Range { last, step, .. }) => Some((first as i64, last as i64, step as i64)),
+        (Begin::Index(first), Find::Range { last, step, .. }) => {
+            Some((first as i64, last as i64, step as i64))
+        }
         _ => None,
     };
     let incomplete = |spec: &KeySpec| spec.flags.split('|').any(|f| f == "incomplete");
@@ -227,42 +230,164 @@ pub fn legacy_range(command: &Command) -> LegacyRange {
 /// Hints for cluster clients and proxies: (hint, commands). Not derivable from a row, and nobody but such clients needs
 /// them.
 const TIPS: &[(&str, &[&str])] = &[
-    ("nondeterministic_output", &[
-        "client|info", "client|list", "cluster|bumpepoch", "cluster|count-failure-reports", "cluster|getkeysinslot",
-        "cluster|info", "cluster|links", "cluster|nodes", "cluster|replicas", "cluster|shards", "cluster|slaves",
-        "cluster|slots", "dump", "function|stats", "hrandfield", "hscan", "info", "lastsave", "latency|doctor",
-        "latency|graph", "latency|histogram", "latency|history", "latency|latest", "memory|doctor",
-        "memory|malloc-stats", "memory|stats", "migrate", "object|encoding", "object|freq", "object|idletime",
-        "object|refcount", "pttl", "randomkey", "scan", "slowlog|get", "slowlog|len", "spop", "srandmember", "sscan",
-        "time", "ttl", "xadd", "xautoclaim", "xclaim", "xinfo|consumers", "xpending", "xtrim", "zrandmember", "zscan",
-    ]),
-    ("nondeterministic_output_order", &[
-        "command", "command|docs", "command|info", "command|list", "function|list", "hgetall", "hkeys", "hvals",
-        "keys", "module|list", "sdiff", "sinter", "smembers", "sunion",
-    ]),
-    ("request_policy:all_nodes", &[
-        "config|set", "latency|doctor", "latency|graph", "latency|histogram", "latency|history", "latency|latest",
-        "latency|reset", "script|flush", "script|load", "slowlog|get", "slowlog|len", "slowlog|reset",
-    ]),
-    ("request_policy:all_shards", &[
-        "dbsize", "flushall", "flushdb", "function|delete", "function|flush", "function|kill", "function|load",
-        "function|restore", "function|stats", "info", "keys", "memory|doctor", "memory|malloc-stats", "memory|purge",
-        "memory|stats", "ping", "randomkey", "script|exists", "script|kill", "wait", "waitaof",
-    ]),
+    (
+        "nondeterministic_output",
+        &[
+            "client|info",
+            "client|list",
+            "cluster|bumpepoch",
+            "cluster|count-failure-reports",
+            "cluster|getkeysinslot",
+            "cluster|info",
+            "cluster|links",
+            "cluster|nodes",
+            "cluster|replicas",
+            "cluster|shards",
+            "cluster|slaves",
+            "cluster|slots",
+            "dump",
+            "function|stats",
+            "hrandfield",
+            "hscan",
+            "info",
+            "lastsave",
+            "latency|doctor",
+            "latency|graph",
+            "latency|histogram",
+            "latency|history",
+            "latency|latest",
+            "memory|doctor",
+            "memory|malloc-stats",
+            "memory|stats",
+            "migrate",
+            "object|encoding",
+            "object|freq",
+            "object|idletime",
+            "object|refcount",
+            "pttl",
+            "randomkey",
+            "scan",
+            "slowlog|get",
+            "slowlog|len",
+            "spop",
+            "srandmember",
+            "sscan",
+            "time",
+            "ttl",
+            "xadd",
+            "xautoclaim",
+            "xclaim",
+            "xinfo|consumers",
+            "xpending",
+            "xtrim",
+            "zrandmember",
+            "zscan",
+        ],
+    ),
+    (
+        "nondeterministic_output_order",
+        &[
+            "command",
+            "command|docs",
+            "command|info",
+            "command|list",
+            "function|list",
+            "hgetall",
+            "hkeys",
+            "hvals",
+            "keys",
+            "module|list",
+            "sdiff",
+            "sinter",
+            "smembers",
+            "sunion",
+        ],
+    ),
+    (
+        "request_policy:all_nodes",
+        &[
+            "config|set",
+            "latency|doctor",
+            "latency|graph",
+            "latency|histogram",
+            "latency|history",
+            "latency|latest",
+            "latency|reset",
+            "script|flush",
+            "script|load",
+            "slowlog|get",
+            "slowlog|len",
+            "slowlog|reset",
+        ],
+    ),
+    (
+        "request_policy:all_shards",
+        &[
+            "dbsize",
+            "flushall",
+            "flushdb",
+            "function|delete",
+            "function|flush",
+            "function|kill",
+            "function|load",
+            "function|restore",
+            "function|stats",
+            "info",
+            "keys",
+            "memory|doctor",
+            "memory|malloc-stats",
+            "memory|purge",
+            "memory|stats",
+            "ping",
+            "randomkey",
+            "script|exists",
+            "script|kill",
+            "wait",
+            "waitaof",
+        ],
+    ),
     ("request_policy:multi_shard", &["del", "exists", "mget", "mset", "msetnx", "touch", "unlink"]),
     ("request_policy:special", &["scan"]),
     ("response_policy:agg_logical_and", &["script|exists"]),
     ("response_policy:agg_min", &["msetnx", "wait", "waitaof"]),
     ("response_policy:agg_sum", &["dbsize", "del", "exists", "slowlog|len", "touch", "unlink"]),
-    ("response_policy:all_succeeded", &[
-        "config|set", "flushall", "flushdb", "function|delete", "function|flush", "function|load", "function|restore",
-        "latency|reset", "memory|purge", "mset", "ping", "script|flush", "script|load", "slowlog|reset",
-    ]),
+    (
+        "response_policy:all_succeeded",
+        &[
+            "config|set",
+            "flushall",
+            "flushdb",
+            "function|delete",
+            "function|flush",
+            "function|load",
+            "function|restore",
+            "latency|reset",
+            "memory|purge",
+            "mset",
+            "ping",
+            "script|flush",
+            "script|load",
+            "slowlog|reset",
+        ],
+    ),
     ("response_policy:one_succeeded", &["function|kill", "script|kill"]),
-    ("response_policy:special", &[
-        "function|stats", "info", "latency|doctor", "latency|graph", "latency|histogram", "latency|history",
-        "latency|latest", "memory|doctor", "memory|malloc-stats", "memory|stats", "randomkey", "scan",
-    ]),
+    (
+        "response_policy:special",
+        &[
+            "function|stats",
+            "info",
+            "latency|doctor",
+            "latency|graph",
+            "latency|histogram",
+            "latency|history",
+            "latency|latest",
+            "memory|doctor",
+            "memory|malloc-stats",
+            "memory|stats",
+            "randomkey",
+            "scan",
+        ],
+    ),
 ];
 
 fn tips(command: &Command) -> impl Iterator<Item = &'static str> {

@@ -8,16 +8,15 @@ use super::latency::Histogram;
 use super::server::ReplicationId;
 use crate::base::alloc;
 use crate::command::client::{Client, flag};
-use crate::command::env::Env;
+use crate::command::env::{Env, REDIS_VERSION};
+use crate::command::row::Locks;
 use crate::command::stats::{Counter, WorkerStats};
 use crate::command::{Arity, Command, CommandError, Context, Group, Outcome};
 use crate::config::Config;
+use crate::pubsub::{Kind, PubSub};
 use crate::resp::args::Args;
 use crate::server::meter::{Meter, Rate};
 use crate::server::process::{self, Cpu, Whose};
-
-/// The Redis whose behaviour this is: what clients and tools that look at the version should see.
-pub const REDIS_VERSION: &str = "7.2.7";
 
 pub fn commands() -> Vec<Command> {
     vec![
@@ -27,6 +26,7 @@ pub fn commands() -> Vec<Command> {
             .stale()
             .sentinel()
             .categories(&["dangerous"])
+            .locks(Locks::Walk)
             .since("1.0.0")
             .doc("Answers figures on the server, by section.")
             .complexity("O(N) with N the number of shards and clients"),
@@ -56,7 +56,8 @@ fn info(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let asked = |name: &str| args.from(1).iter().any(|a| a.eq_ignore_ascii_case(name.as_bytes()));
     let all = asked("all") || asked("everything");
     let default = args.len() == 1 || asked("default");
-    let wanted = |&(name, by_default, _): &(&str, bool, Section)| all || (default && by_default) || asked(name);
+    let wanted =
+        |&(name, by_default, _): &(&str, bool, Section)| all || (default && by_default) || asked(name);
     let sections: Vec<_> = SECTIONS.iter().copied().filter(wanted).collect();
     let walks = sections.iter().any(|(name, ..)| matches!(*name, "memory" | "keyspace"));
     let dbs = if walks { DbFacts::gather(ctx)? } else { Vec::new() };
@@ -183,7 +184,15 @@ impl MemoryFacts {
         let startup = startup.min(used);
         let clients = env.clients.list().iter().map(|c| c.memory()).sum();
         let overhead = startup + clients + dbs.iter().map(|d| d.overhead).sum::<usize>();
-        MemoryFacts { used, peak, resident, startup, clients, overhead, dataset: used.saturating_sub(overhead) }
+        MemoryFacts {
+            used,
+            peak,
+            resident,
+            startup,
+            clients,
+            overhead,
+            dataset: used.saturating_sub(overhead),
+        }
     }
 
     /// The dataset's share of what was allocated since the start, percent.
@@ -327,7 +336,7 @@ fn memory(f: &Facts<'_>, out: &mut Text) {
     out.put("mem_clients_slaves", 0);
     out.put("mem_clients_normal", m.clients);
     out.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
-    out.put("mem_allocator", if alloc::installed() { "mimalloc" } else { "system" });
+    out.put("mem_allocator", if alloc::installed() { "jemalloc-5.3.0" } else { "system" });
     out.put("active_defrag_running", 0);
     out.put("lazyfree_pending_objects", f.env.reclaimer.pending());
     out.put("lazyfreed_objects", f.env.reclaimer.freed());
@@ -369,18 +378,27 @@ fn stats(f: &Facts<'_>, out: &mut Text) {
     out.put("rejected_connections", load(&s.rejected_connections));
     out.zeros(&["sync_full", "sync_partial_ok", "sync_partial_err"]);
     out.put("expired_keys", f.sum(|w| &w.expired));
-    out.put("expired_stale_perc", "0.00");
-    out.put("expired_time_cap_reached_count", 0);
-    out.put("expire_cycle_cpu_milliseconds", load(&s.time_expired_ms));
+    out.put("expired_stale_perc", format!("{:.2}", load(&s.expire_stale_ppm) as f64 / 10_000.0));
+    out.put("expired_time_cap_reached_count", load(&s.expire_time_caps));
+    out.put("expire_cycle_cpu_milliseconds", load(&s.time_expired_us) / 1000);
     out.put("evicted_keys", f.sum(|w| &w.evicted));
     out.put("evicted_clients", load(&s.evicted_clients));
-    out.put("total_eviction_exceeded_time", load(&s.eviction_exceeded_us) / 1000);
-    out.put("current_eviction_exceeded_time", 0);
+    let exceeded_ms = match load(&s.eviction_exceeded_since) {
+        0 => 0,
+        since => f.env.clock.ticks().saturating_sub(since) / 1_000_000,
+    };
+    out.put("total_eviction_exceeded_time", load(&s.eviction_exceeded_us) / 1000 + exceeded_ms);
+    out.put("current_eviction_exceeded_time", exceeded_ms);
     out.put("keyspace_hits", f.sum(|w| &w.hits));
     out.put("keyspace_misses", f.sum(|w| &w.misses));
     pubsub(f, out);
     out.zeros(&["latest_fork_usec", "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys"]);
-    out.zeros(&["active_defrag_hits", "active_defrag_misses", "active_defrag_key_hits", "active_defrag_key_misses"]);
+    out.zeros(&[
+        "active_defrag_hits",
+        "active_defrag_misses",
+        "active_defrag_key_hits",
+        "active_defrag_key_misses",
+    ]);
     out.zeros(&["total_active_defrag_time", "current_active_defrag_time"]);
     out.zeros(&["tracking_total_keys", "tracking_total_items", "tracking_total_prefixes"]);
     out.put("unexpected_error_replies", load(&s.unexpected_errors));
@@ -397,8 +415,16 @@ fn stats(f: &Facts<'_>, out: &mut Text) {
     out.zeros(&["acl_access_denied_cmd", "acl_access_denied_key", "acl_access_denied_channel"]);
 }
 
-fn pubsub(_: &Facts<'_>, out: &mut Text) {
-    out.zeros(&["pubsub_channels", "pubsub_patterns", "pubsubshard_channels"]);
+fn pubsub(f: &Facts<'_>, out: &mut Text) {
+    let hub = f.env.services.find::<PubSub>();
+    let kinds = [
+        ("pubsub_channels", Kind::Channel),
+        ("pubsub_patterns", Kind::Pattern),
+        ("pubsubshard_channels", Kind::ShardChannel),
+    ];
+    for (name, kind) in kinds {
+        out.put(name, hub.map_or(0, |hub| hub.channel_count(kind)));
+    }
 }
 
 fn replication(f: &Facts<'_>, out: &mut Text) {
@@ -430,7 +456,9 @@ fn modules(_: &Facts<'_>, _: &mut Text) {}
 
 fn commandstats(f: &Facts<'_>, out: &mut Text) {
     for command in f.env.commands.rows() {
-        let of = |get: fn(&crate::command::stats::CommandStats) -> &Counter| f.sum(|w| get(&w.commands[command.id]));
+        let of = |get: fn(&crate::command::stats::CommandStats) -> &Counter| {
+            f.sum(|w| get(&w.commands[command.id]))
+        };
         let (calls, nanos) = (of(|c| &c.calls), of(|c| &c.nanos));
         let (rejected, failed) = (of(|c| &c.rejected), of(|c| &c.failed));
         if calls + rejected + failed == 0 {

@@ -172,7 +172,9 @@ fn advice(event: &str) -> &'static str {
             "- fast-command: commands of constant cost were slow, so the machine was busy elsewhere: look for \
              swapping, noisy neighbours and a lack of cores (CPU steal).\n"
         }
-        "expire-cycle" => "- expire-cycle: very many keys expired at one moment; spread their expiry times.\n",
+        "expire-cycle" => {
+            "- expire-cycle: very many keys expired at one moment; spread their expiry times.\n"
+        }
         "eviction-cycle" | "eviction-del" => {
             "- eviction: memory is at its limit and keys have to go; raise maxmemory or store less.\n"
         }

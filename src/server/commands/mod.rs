@@ -1,9 +1,9 @@
 //! Commands about the connection and the server.
 mod client;
-mod command;
+pub mod command;
 mod connection;
 mod debug;
-pub mod help;
+mod help;
 mod info;
 mod latency;
 mod memory;

@@ -4,9 +4,9 @@ use std::fmt::Write;
 use parking_lot::Mutex;
 
 use super::help::help;
-use super::info::REDIS_VERSION;
 use crate::base::num::parse_i64;
 use crate::base::rng::Rng;
+use crate::command::env::REDIS_VERSION;
 use crate::command::{Arity, Command, CommandError, Context, Group, Outcome};
 use crate::resp::args::{Args, eq_nocase};
 
@@ -197,8 +197,9 @@ fn lolwut(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 /// Waves rolling in under a few stars, no two alike.
 fn tide(width: usize, height: usize, rng: &mut Rng) -> String {
-    let waves: Vec<(f64, f64, f64)> =
-        (0..3).map(|_| (0.5 + rng.f64() * 1.5, 0.04 + rng.f64() * 0.12, rng.f64() * std::f64::consts::TAU)).collect();
+    let waves: Vec<(f64, f64, f64)> = (0..3)
+        .map(|_| (0.5 + rng.f64() * 1.5, 0.04 + rng.f64() * 0.12, rng.f64() * std::f64::consts::TAU))
+        .collect();
     let surface = |x: usize| waves.iter().map(|(a, f, p)| a * (x as f64 * f + p).sin()).sum::<f64>();
     let sea = height as f64 * 0.55;
     let mut out = String::with_capacity((width + 1) * height);

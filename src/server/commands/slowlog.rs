@@ -9,9 +9,8 @@ use crate::server::slowlog::SlowLog;
 const GET_DEFAULT: usize = 10;
 
 pub fn commands() -> Vec<Command> {
-    let sub = |name, arity, handler| {
-        Command::new(name, arity, handler).admin().loading().stale().since("2.2.12")
-    };
+    let sub =
+        |name, arity, handler| Command::new(name, arity, handler).admin().loading().stale().since("2.2.12");
     vec![
         Command::container(
             "slowlog",
@@ -42,7 +41,10 @@ pub fn commands() -> Vec<Command> {
 
 fn get(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if args.len() > 3 {
-        return Err(CommandError::wrong_arity("slowlog|get"));
+        return Err(CommandError::new(format!(
+            "ERR unknown subcommand or wrong number of arguments for '{}'. Try SLOWLOG HELP.",
+            String::from_utf8_lossy(&args[1])
+        )));
     }
     let count = match args.get(2) {
         None => GET_DEFAULT,
