@@ -349,8 +349,7 @@ fn pop(ctx: &mut Context<'_>, args: Args<'_>, end: End) -> Outcome {
     if args.len() > 3 {
         return Err(CommandError::wrong_arity(&ctx.command.full_name));
     }
-    let count = parse_i64(count).ok_or(CommandError::NOT_INTEGER)?;
-    let count = usize::try_from(count).map_err(|_| CommandError::OUT_OF_RANGE)?;
+    let count = parse_i64(count).and_then(|n| usize::try_from(n).ok()).ok_or(CommandError::OUT_OF_RANGE)?;
     if !pop_many(ctx, key, end, count, |_| {})?.found {
         ctx.reply.null_array();
     }
@@ -532,7 +531,7 @@ fn ltrim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 fn lrem(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let key = args.at(1);
-    let count = parse_signed(&args[2])?;
+    let count = parse_i64(&args[2]).ok_or(CommandError::NOT_INTEGER)?;
     let max = match count.unsigned_abs() {
         0 => usize::MAX,
         n => usize::try_from(n).unwrap_or(usize::MAX),
