@@ -103,6 +103,8 @@ limits! {
     timeout_s: AtomicU64 = 0,
     tcp_keepalive_s: AtomicU64 = 300,
     hz: AtomicUsize = 10,
+    /// Report encodings as Redis 7.0 does, which knows no packed lists and string sets (`compat-version 7.0`).
+    report_as_7_0: AtomicBool = false,
 }
 
 impl Limits {
