@@ -174,7 +174,11 @@ impl Db {
 
     /// The waiters of a key, oldest first.
     pub fn waiters(&self, key: &[u8]) -> Vec<Arc<Waiter>> {
-        self.waiters.as_ref().and_then(|m| m.get(key)).map(|q| q.iter().cloned().collect()).unwrap_or_default()
+        self.waiters
+            .as_ref()
+            .and_then(|m| m.get(key))
+            .map(|q| q.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// All keys that someone waits for.

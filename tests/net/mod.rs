@@ -249,7 +249,8 @@ fn a_large_value_goes_through() {
     assert_eq!(c.line(), "+PONG");
     assert_eq!(c.bulk("GET k").len(), n);
     let info = c.bulk("CLIENT INFO");
-    let capacity = info.split(' ').find_map(|f| f.strip_prefix("qbuf-free=")).unwrap().parse::<usize>().unwrap();
+    let capacity =
+        info.split(' ').find_map(|f| f.strip_prefix("qbuf-free=")).unwrap().parse::<usize>().unwrap();
     assert!(capacity < 1 << 20, "the buffer is given back: {info}");
 }
 
