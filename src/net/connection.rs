@@ -88,6 +88,8 @@ impl Stream {
 
 /// Replies above this many bytes are sent before more of the batch is run, if the socket takes them.
 const FLUSH_BYTES: usize = 64 * 1024;
+/// Output that may wait for a client that has not logged in.
+const UNAUTHENTICATED_BYTES: usize = 17 * 1024;
 /// Buffers that have become larger than this are given back once they are empty.
 const KEEP_BYTES: usize = 64 * 1024;
 /// After this much input the worker's other connections have their turn.
@@ -242,7 +244,12 @@ impl Connection {
         if self.parser.memory_bytes() > KEEP_BYTES {
             self.parser.shrink();
         }
-        self.local.parsers.borrow_mut().iter_mut().filter(|p| p.memory_bytes() > KEEP_BYTES).for_each(Parser::shrink);
+        self.local
+            .parsers
+            .borrow_mut()
+            .iter_mut()
+            .filter(|p| p.memory_bytes() > KEEP_BYTES)
+            .for_each(Parser::shrink);
     }
 
     fn note_input(&self) {
@@ -325,6 +332,10 @@ impl Connection {
             }
             let pending = self.reply.total_len() - self.sent;
             if pending > check_at && env.enforce_output_limit(&self.client, pending) {
+                return (input.len(), Stop::Abort);
+            }
+            if pending > UNAUTHENTICATED_BYTES && !limits.authenticated {
+                env.stats.obuf_disconnects.fetch_add(1, Ordering::Relaxed);
                 return (input.len(), Stop::Abort);
             }
             if session.quit || self.client.closing() {
