@@ -12,4 +12,4 @@ pub mod server;
 pub mod txn;
 pub mod value;
 
-pub use embed::{Server, StartError};
+pub use embed::{Builder, ExecuteError, LocalClient, Server, StartError, Value};

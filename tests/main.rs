@@ -1,6 +1,7 @@
 //! All integration tests, one target: it links once.
 mod commands;
 mod net;
+mod program;
 mod support;
 
 /// Counts what is in use, as the program does: `maxmemory` means nothing otherwise.

@@ -20,7 +20,7 @@ pub fn commands() -> Vec<Command> {
             .touches_arbitrary_keys()
             .locks(Locks::Walk)
             .categories(&["keyspace"])
-            .doc("Returns one of the database's keys, each equally likely.")
+            .doc("Returns one of the database's keys at random.")
             .complexity("O(1)"),
         c("dbsize", Arity::exactly(1), dbsize)
             .group(Group::Server)
@@ -76,8 +76,8 @@ fn keys(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
-/// Shards tried at random before all are counted. Where keys are many, the first try is the last.
-const RANDOM_TRIES: usize = 64;
+/// With so many keys in a shard, the others have about as many, and any shard will do.
+const RANDOM_SHARD_MIN: usize = 16;
 
 /// Expired keys that RANDOMKEY removes before it gives up.
 const RANDOM_EXPIRED_MAX: usize = 1_000;
@@ -108,13 +108,9 @@ fn random_key(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 /// A shard that has keys. With many keys a shard, as good as any; with few, drawn by its number of keys.
 fn random_shard(ctx: &mut Context<'_>) -> Result<Option<u32>, CommandError> {
     let shards = ctx.env.keyspace.shards();
-    for _ in 0..RANDOM_TRIES {
-        let shard = ctx.keys.rng.below(shards as u64) as u32;
-        // A few keys: whether this shard has any is chance, and so would the choice be.
-        match ctx.keys.walk(shard, Db::len)?.unwrap_or(0) {
-            0..16 => break,
-            _ => return Ok(Some(shard)),
-        }
+    let shard = ctx.keys.rng.below(shards as u64) as u32;
+    if ctx.keys.walk(shard, Db::len)?.unwrap_or(0) >= RANDOM_SHARD_MIN {
+        return Ok(Some(shard));
     }
     let (mut total, mut chosen) = (0, None);
     for shard in 0..shards as u32 {

@@ -12,9 +12,9 @@ use crate::command::string::{with_bytes, write_string};
 use crate::command::{Arity, Command, CommandError, Context, Group, Outcome, View, notify};
 use crate::resp::args::{Args, eq_nocase};
 use crate::resp::reply::Reply;
-use crate::value::cell::{Cell, Kind, Type};
+use crate::value::cell::{Cell, Type};
 use crate::value::hash::HashRef;
-use crate::value::listpack::{Elem, Listpack};
+use crate::value::list::{self, ListRef};
 use crate::value::set::SetRef;
 use crate::value::zset::ZSetRef;
 
@@ -283,7 +283,7 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Outcome {
 /// How many elements the value has.
 fn len(cell: &Cell) -> Result<usize, CommandError> {
     Ok(match cell.ty() {
-        Type::List => list_len(cell),
+        Type::List => ListRef::of(cell).len(),
         Type::Set => SetRef::of(cell).len(),
         Type::ZSet => ZSetRef::of(cell).len(),
         _ => return Err(CommandError::WRONG_TYPE),
@@ -294,7 +294,11 @@ fn len(cell: &Cell) -> Result<usize, CommandError> {
 fn load(cell: &Cell, part: Range<usize>, reverse: bool, elements: &mut Elements) {
     let (start, len) = (part.start, part.len());
     match cell.ty() {
-        Type::List => each_of_list(cell, part, &mut |e| elements.push(e.to_cow(&mut [0; _]))),
+        Type::List if part.is_empty() => {}
+        Type::List => ListRef::of(cell).walk(start, false, |e| {
+            elements.push(e.to_cow(&mut [0; _]));
+            elements.items.len() < len
+        }),
         Type::Set => {
             SetRef::of(cell).iter().skip(start).take(len).for_each(|e| elements.push(e.to_cow(&mut [0; _])));
         }
@@ -307,16 +311,6 @@ fn load(cell: &Cell, part: Range<usize>, reverse: bool, elements: &mut Elements)
             }
         }
         _ => {}
-    }
-}
-
-fn list_len(cell: &Cell) -> usize {
-    if cell.kind() == Kind::ListPacked { Listpack::new(cell.body()).len() } else { 0 }
-}
-
-fn each_of_list(cell: &Cell, part: Range<usize>, f: &mut dyn FnMut(Elem<'_>)) {
-    if cell.kind() == Kind::ListPacked {
-        Listpack::new(cell.body()).iter().skip(part.start).take(part.len()).for_each(f);
     }
 }
 
@@ -452,8 +446,9 @@ fn store_result(
 }
 
 /// A list of these texts.
-fn list_cell<'t>(_ctx: &Context<'_>, key: &[u8], texts: impl Iterator<Item = &'t [u8]>) -> Cell {
-    let mut packed = crate::value::listpack::empty().to_vec();
-    crate::value::listpack::extend(&mut packed, texts);
-    Cell::packed(key, Kind::ListPacked, &packed)
+fn list_cell<'t>(ctx: &Context<'_>, key: &[u8], texts: impl Iterator<Item = &'t [u8]> + Clone) -> Cell {
+    let mut cell = list::new_cell(key);
+    list::prepare(&mut cell, texts.clone(), ctx.limits());
+    texts.for_each(|text| list::push(&mut cell, false, text));
+    cell
 }

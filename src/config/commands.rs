@@ -13,15 +13,39 @@ pub fn commands() -> Vec<Command> {
         Command::container(
             "config",
             vec![
-                admin(sub("get", Arity::at_least(3), get, "2.0.0", "Tells the values of the directives that patterns match."))
-                    .complexity("O(N*M) for N directives and M patterns"),
+                admin(sub(
+                    "get",
+                    Arity::at_least(3),
+                    get,
+                    "2.0.0",
+                    "Tells the values of the directives that patterns match.",
+                ))
+                .complexity("O(N*M) for N directives and M patterns"),
                 sub("help", Arity::exactly(2), help, "5.0.0", "Tells what CONFIG can do.").complexity("O(1)"),
-                admin(sub("resetstat", Arity::exactly(2), reset_stat, "2.0.0", "Sets the statistics of INFO to zero."))
-                    .complexity("O(1)"),
-                admin(sub("rewrite", Arity::exactly(2), rewrite, "2.8.0", "Writes the present values into the configuration file."))
-                    .complexity("O(1)"),
-                admin(sub("set", Arity::at_least(4), set, "2.0.0", "Changes directives while the server runs."))
-                    .complexity("O(N) for N directives"),
+                admin(sub(
+                    "resetstat",
+                    Arity::exactly(2),
+                    reset_stat,
+                    "2.0.0",
+                    "Sets the statistics of INFO to zero.",
+                ))
+                .complexity("O(1)"),
+                admin(sub(
+                    "rewrite",
+                    Arity::exactly(2),
+                    rewrite,
+                    "2.8.0",
+                    "Writes the present values into the configuration file.",
+                ))
+                .complexity("O(1)"),
+                admin(sub(
+                    "set",
+                    Arity::at_least(4),
+                    set,
+                    "2.0.0",
+                    "Changes directives while the server runs.",
+                ))
+                .complexity("O(N) for N directives"),
             ],
         )
         .group(Group::Server)
@@ -49,9 +73,7 @@ fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let words: Vec<&[u8]> = args.iter().skip(2).collect();
     let pairs: Vec<(&[u8], &[u8])> = words.chunks_exact(2).map(|p| (p[0], p[1])).collect();
     let caller = Caller { loading: false, local: is_local(&ctx.session.client.addr) };
-    ctx.service::<Config>()
-        .set_many_as(&pairs, caller)
-        .map_err(|e| CommandError::new(e.to_string()))?;
+    ctx.service::<Config>().set_many_as(&pairs, caller).map_err(|e| CommandError::new(e.to_string()))?;
     ctx.reply.ok();
     Ok(())
 }

@@ -302,7 +302,10 @@ mod tests {
     fn several_arguments_may_come_as_one() {
         let c = config();
         c.load_lines("test", b"shutdown-on-sigint \"now force\"\nbind \"a b\"").unwrap();
-        assert_eq!((get(&c, "shutdown-on-sigint"), c.bind()), ("now force".into(), vec!["a".into(), "b".into()]));
+        assert_eq!(
+            (get(&c, "shutdown-on-sigint"), c.bind()),
+            ("now force".into(), vec!["a".into(), "b".into()])
+        );
         c.load_lines("test", b"bind \"\"").unwrap();
         assert_eq!(get(&c, "bind"), "");
     }

@@ -112,7 +112,7 @@ struct Connection {
     start: usize,
     /// Bytes that the request at `start` lacks at least.
     need: usize,
-    /// The last read filled its buffer: there may be more at once, but others come first.
+    /// The last read filled its buffer: there may be more at once.
     greedy: bool,
     reply: Reply,
     /// Bytes of `reply` already sent.
@@ -135,8 +135,6 @@ enum Stop {
     Close,
     /// Close at once.
     Abort,
-    /// The client does not speak RESP: say so, and close.
-    Corrupt(ProtocolError),
 }
 
 /// Serves a connection to its end. A panic while it runs costs this connection alone.
@@ -182,6 +180,8 @@ pub(super) async fn serve(local: Rc<Local>, accepted: Accepted) {
         .await
     };
     if panicked {
+        // Whatever it was parsing is nobody's.
+        connection.local.parsers.borrow_mut().iter_mut().for_each(Parser::reset);
         tracing::error!(client = connection.client.id, "a command panicked; its connection is closed");
     }
 }
@@ -201,7 +201,7 @@ impl Connection {
                     self.flush_some().await?;
                     tokio::task::yield_now().await;
                 }
-                Stop::Close | Stop::Corrupt(_) => return self.flush_all().await,
+                Stop::Close => return self.flush_all().await,
                 Stop::Abort => return Ok(()),
                 Stop::Blocked(waiter) => self.wait_blocked(waiter).await?,
                 Stop::Slow(args) => self.run_slow(args).await?,
@@ -240,16 +240,12 @@ impl Connection {
         self.input.clear();
         if self.input.capacity() > KEEP_BYTES {
             self.input = Vec::new();
+            // A giant request takes a giant parser, whose own or one of its group.
+            self.local.parsers.borrow_mut().iter_mut().for_each(Parser::shrink);
         }
         if self.parser.memory_bytes() > KEEP_BYTES {
             self.parser.shrink();
         }
-        self.local
-            .parsers
-            .borrow_mut()
-            .iter_mut()
-            .filter(|p| p.memory_bytes() > KEEP_BYTES)
-            .for_each(Parser::shrink);
     }
 
     fn note_input(&self) {
@@ -271,103 +267,86 @@ impl Connection {
         let check_at = hard.unwrap_or(FLUSH_BYTES).min(FLUSH_BYTES);
         let flush_at = self.reply.total_len() + hard.unwrap_or(0).max(FLUSH_BYTES);
         let mut parsers = local.parsers.borrow_mut();
+        // The first parser of a group is the connection's own, which may have begun a request before.
+        std::mem::swap(&mut self.parser, &mut parsers[0]);
         let mut used = 0;
-        loop {
+        let stop = loop {
             let limits = parse_limits(env, session);
             // One at a time before a client has proved itself, as its requests are bounded more tightly, and where a
             // request's output may be the last straw.
             let most = if session.authenticated && hard.is_none() { parsers.len() } else { 1 };
-            std::mem::swap(&mut self.parser, &mut parsers[0]);
-            let mut ends: SmallVec<[usize; GROUP_MAX]> = SmallVec::new();
-            let mut stop = None;
-            let mut at = used;
-            while ends.len() < most {
-                let rest = &input[at..];
-                if rest.is_empty() {
-                    stop = Some(Stop::Drained);
-                    break;
-                }
-                match parsers[ends.len()].next(rest, &limits) {
-                    Ok(Status::Complete { consumed }) => {
-                        at += consumed;
-                        ends.push(at);
-                    }
-                    Ok(Status::Incomplete { need }) => {
-                        self.need = need;
-                        // It goes on from where it stands when more has come.
-                        std::mem::swap(&mut self.parser, &mut parsers[ends.len()]);
-                        stop = Some(Stop::Drained);
-                        if rest.len() > env.limits.client_query_buffer_limit.get() {
-                            env.stats.qbuf_disconnects.fetch_add(1, Ordering::Relaxed);
-                            stop = Some(Stop::Abort);
-                        }
-                        break;
-                    }
-                    Err(error) => {
-                        stop = Some(Stop::Corrupt(error));
-                        break;
-                    }
-                }
-            }
-            let mut requests: SmallVec<[Args<'_>; GROUP_MAX]> = SmallVec::new();
-            let mut start = used;
-            for (parser, &end) in parsers.iter().zip(&ends) {
-                requests.push(parser.args(&input[start..end]));
-                start = end;
-            }
+            let (ends, parsed) = parse_group(&mut parsers[..most], &input[used..], &limits);
+            let requests: SmallVec<[Args<'_>; GROUP_MAX]> = {
+                let starts = std::iter::once(&0).chain(&ends);
+                let spans = starts.zip(&ends).map(|(&start, &end)| &input[used + start..used + end]);
+                parsers.iter().zip(spans).map(|(parser, bytes)| parser.args(bytes)).collect()
+            };
             self.client.query_bytes.store(input.len() - used, Ordering::Relaxed);
             let (done, called) = engine.call_many(&mut worker, session, &mut self.reply, &requests);
-            let next = requests.get(done).map(|args| OwnedArgs::from_args(*args));
+            let next = requests.get(done).map(|&args| OwnedArgs::from_args(args));
             drop(requests);
-            used = if done > 0 { ends[done - 1] } else { used };
-            match called {
-                Called::Done => {}
-                Called::Blocked(waiter) => return (used, self.keep(&mut parsers, Stop::Blocked(waiter))),
-                Called::SlowLane => {
-                    let used = ends[done];
-                    let args = next.expect("the request that did not run");
-                    return (used, self.keep(&mut parsers, Stop::Slow(args)));
-                }
-                Called::Paused(until) => return (used, self.keep(&mut parsers, Stop::Paused(until))),
+            let end_of = |n: usize| n.checked_sub(1).map_or(used, |last| used + ends[last]);
+            let stop = match called {
+                Called::Done if done < ends.len() => Some(Stop::Close),
+                Called::Done => None,
+                Called::Blocked(waiter) => Some(Stop::Blocked(waiter)),
+                Called::SlowLane => Some(Stop::Slow(next.expect("it stands after those that ran"))),
+                Called::Paused(until) => Some(Stop::Paused(until)),
+            };
+            if let Some(stop) = stop {
+                used = end_of(if matches!(stop, Stop::Slow(_)) { done + 1 } else { done });
+                // What was parsed beyond this point will be parsed anew.
+                parsers.iter_mut().for_each(Parser::reset);
+                break stop;
             }
+            used = end_of(done);
             let pending = self.reply.total_len() - self.sent;
             if pending > check_at && env.enforce_output_limit(&self.client, pending) {
-                return (input.len(), Stop::Abort);
+                break Stop::Abort;
             }
             if pending > UNAUTHENTICATED_BYTES && !limits.authenticated {
                 env.stats.obuf_disconnects.fetch_add(1, Ordering::Relaxed);
-                return (input.len(), Stop::Abort);
+                break Stop::Abort;
             }
             if session.quit || self.client.closing() {
-                return (input.len(), Stop::Close);
+                break Stop::Close;
             }
-            match stop {
-                Some(Stop::Corrupt(error)) => {
+            match parsed {
+                Parsed::Full => {}
+                Parsed::All => {
+                    break if std::mem::take(&mut self.greedy) { Stop::Yield } else { Stop::Drained };
+                }
+                Parsed::Partial { need } => {
+                    self.need = need;
+                    // It goes on from where it stands when more has come.
+                    parsers.swap(0, ends.len());
+                    if input.len() - used > env.limits.client_query_buffer_limit.get() {
+                        env.stats.qbuf_disconnects.fetch_add(1, Ordering::Relaxed);
+                        break Stop::Abort;
+                    }
+                    break if std::mem::take(&mut self.greedy) { Stop::Yield } else { Stop::Drained };
+                }
+                Parsed::Corrupt(error) => {
                     let mut text = b"ERR ".to_vec();
                     text.extend_from_slice(&error.text());
                     self.reply.error_bytes(&text);
                     worker.stats.error_replies.add(1);
                     env.stats.count_error("ERR");
-                    return (input.len(), Stop::Close);
+                    break Stop::Close;
                 }
-                Some(Stop::Drained) if std::mem::take(&mut self.greedy) => return (used, Stop::Yield),
-                Some(stop) => return (used, stop),
-                None => {}
             }
             if self.reply.total_len() > flush_at {
-                return (used, Stop::Flush);
+                break Stop::Flush;
             }
             if used > TURN_BYTES {
-                return (used, Stop::Yield);
+                break Stop::Yield;
             }
+        };
+        std::mem::swap(&mut self.parser, &mut parsers[0]);
+        if matches!(stop, Stop::Close | Stop::Abort) {
+            used = input.len();
         }
-    }
-
-    /// The batch stops before the end of what was parsed: the rest will be parsed anew.
-    fn keep(&mut self, parsers: &mut [Parser], stop: Stop) -> Stop {
-        self.parser.reset();
-        parsers.iter_mut().for_each(Parser::reset);
-        stop
+        (used, stop)
     }
 
     /// Waits until there is something to run, and runs it; meanwhile sends what is written and picks up messages from
@@ -716,6 +695,43 @@ impl Drop for Connection {
             spare.push(std::mem::replace(&mut self.reply, Reply::new(false)));
         }
     }
+}
+
+/// How far a group of requests was parsed.
+enum Parsed {
+    /// Every parser has a request; there may be more.
+    Full,
+    /// The input is used up.
+    All,
+    /// The parser after the last whole request holds the beginning of another, of which so many bytes are missing.
+    Partial { need: usize },
+    /// The client does not speak RESP.
+    Corrupt(ProtocolError),
+}
+
+/// Parses up to a request a parser; gives the end of each.
+fn parse_group(
+    parsers: &mut [Parser],
+    input: &[u8],
+    limits: &ParseLimits,
+) -> (SmallVec<[usize; GROUP_MAX]>, Parsed) {
+    let mut ends = SmallVec::new();
+    let mut at = 0;
+    for parser in parsers {
+        let rest = &input[at..];
+        if rest.is_empty() {
+            return (ends, Parsed::All);
+        }
+        match parser.next(rest, limits) {
+            Ok(Status::Complete { consumed }) => {
+                at += consumed;
+                ends.push(at);
+            }
+            Ok(Status::Incomplete { need }) => return (ends, Parsed::Partial { need }),
+            Err(error) => return (ends, Parsed::Corrupt(error)),
+        }
+    }
+    (ends, Parsed::Full)
 }
 
 fn parse_limits(env: &command::Env, session: &Session) -> ParseLimits {

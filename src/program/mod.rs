@@ -10,8 +10,8 @@ use crate::base::limits::Limits;
 use crate::command::env::REDIS_VERSION;
 use crate::config::{Cli, Config, parse_command_line};
 use crate::embed::{Builder, Server, StartError};
-use crate::server::shutdown::Request;
 use crate::server::log;
+use crate::server::shutdown::Request;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -23,7 +23,9 @@ pub fn run(args: &[String]) -> ExitCode {
     let name = args.first().and_then(|a| Path::new(a).file_name()).map(|n| n.to_string_lossy().into_owned());
     let name = name.unwrap_or_else(|| "tidewater".into());
     if name.starts_with("redis-check-") || name.starts_with("redis-sentinel") {
-        eprintln!("{name}: not available: this version of Tidewater keeps no files to check and has no Sentinel mode.");
+        eprintln!(
+            "{name}: not available: this version of Tidewater keeps no files to check and has no Sentinel mode."
+        );
         return ExitCode::FAILURE;
     }
     let cli = match parse_command_line(args.get(1..).unwrap_or_default()) {
@@ -64,7 +66,7 @@ fn help(name: &str) -> String {
          \n  FILE                 a configuration file, in redis.conf's grammar\n  \
          -                    read (more) configuration from standard input\n  \
          --DIRECTIVE VALUE    any directive of the file; what comes later wins\n  \
-         --print-port         print the port first of all; '--port 0' then takes a free one\n  \
+         --print-port         print the port to standard output and log to standard error;\n                       '--port 0' then takes a free one\n  \
          --check-config       say whether the configuration is good, and end\n  \
          -v, --version        print the version, and end\n  \
          -h, --help           print this, and end\n\
@@ -88,10 +90,18 @@ fn serve(config: Arc<Config>, cli: &Cli) -> ExitCode {
         return ExitCode::FAILURE;
     }
     log::set_level(config.int("loglevel"));
-    log::install(config.opt_str("logfile").map(PathBuf::from));
+    log::install(match config.opt_str("logfile") {
+        Some(path) => log::Output::File(path.into()),
+        // Then standard output has the port and nothing else.
+        None if cli.print_port => log::Output::Stderr,
+        None => log::Output::Stdout,
+    });
     let pid = std::process::id();
     tracing::info!("Tidewater is starting. PID: {pid}");
-    tracing::info!("Tidewater version={VERSION}, Redis version={REDIS_VERSION}, bits={}, pid={pid}, just started", usize::BITS);
+    tracing::info!(
+        "Tidewater version={VERSION}, Redis version={REDIS_VERSION}, bits={}, pid={pid}, just started",
+        usize::BITS
+    );
     match cli.config_file.is_some() || cli.from_stdin || !cli.directives.is_empty() {
         true => tracing::info!("Configuration loaded"),
         false => tracing::warn!("Warning: no config file specified, using the default config."),
@@ -105,10 +115,13 @@ fn serve(config: Arc<Config>, cli: &Cli) -> ExitCode {
         Ok(server) => server,
         Err(e) => return refuse(&config, &e),
     };
-    config.on_change("loglevel", Box::new(|c| {
-        log::set_level(c.int("loglevel"));
-        Ok(())
-    }));
+    config.on_change(
+        "loglevel",
+        Box::new(|c| {
+            log::set_level(c.int("loglevel"));
+            Ok(())
+        }),
+    );
     let pidfile = config.opt_str("pidfile").or_else(|| daemon.then(|| "/var/run/redis.pid".into()));
     let pidfile = pidfile.map(PathBuf::from).filter(|path| process::write_pidfile(path));
     if let Err(e) = process::watch_signals(server.control().clone(), config.clone()) {
@@ -177,4 +190,3 @@ fn end(server: Server, config: &Config, request: Request, pidfile: Option<&Path>
     tracing::warn!("Tidewater is now ready to exit, bye bye...");
     std::process::exit(0);
 }
-

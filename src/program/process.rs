@@ -102,7 +102,9 @@ pub(super) fn raise_file_limit(config: &Config) {
     limit.rlim_cur = wanted;
     // SAFETY: `limit` is a live rlimit that the call only reads.
     if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } == 0 {
-        tracing::info!("Increased maximum number of open files to {wanted} (it was originally set to {had}).");
+        tracing::info!(
+            "Increased maximum number of open files to {wanted} (it was originally set to {had})."
+        );
         return;
     }
     // Not ours to exceed: take all that is allowed.
@@ -171,6 +173,9 @@ pub(super) fn watch_signals(control: Arc<Control>, config: Arc<Config>) -> io::R
             if control.is_ending() && signal == libc::SIGINT {
                 tracing::warn!("You insist... exiting now.");
                 std::process::exit(1);
+            }
+            if control.is_ending() {
+                continue;
             }
             tracing::warn!("Received {name} scheduling shutdown...");
             control.request(Request::from_bits(config.int(directive)));

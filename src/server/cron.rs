@@ -5,7 +5,9 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
+use crate::command;
 use crate::command::client::flag;
+use crate::resp::reply::Reply;
 use crate::server::meter::Meter;
 use crate::server::{Engine, Worker, latency};
 
@@ -79,25 +81,30 @@ pub fn expire_cycle(engine: &Engine, worker: &mut Worker) {
     let shards = env.keyspace.shards();
     let part = shards.div_ceil(hz.div_ceil(EXPIRE_ROUNDS_HZ));
     let from = worker.expire_from;
-    let mut pending: Vec<u32> = (from..from + part).map(|shard| (shard % shards) as u32).collect();
-    let looked_at = pending.len();
-    let mut late = false;
-    while !pending.is_empty() && !late {
-        pending.retain(|&shard| {
-            // The clock is read when there was something to do; a look alone costs less than that.
-            if late {
-                return true;
-            }
-            let n = engine.expire_shard(worker, shard, batch);
-            late = n.is_some_and(|n| n > 0) && env.clock.ticks().saturating_sub(start) > time_max_ns;
-            n.is_some_and(|n| n == batch)
-        });
+    let (mut more, mut late) = (Vec::new(), false);
+    // Tells whether the shard may have more. The clock is read when there was something to do; a look alone costs less.
+    let mut visit = |shard: u32, late: &mut bool| {
+        let n = engine.expire_shard(worker, shard, batch).unwrap_or(0);
+        *late = n > 0 && env.clock.ticks().saturating_sub(start) > time_max_ns;
+        n >= batch
+    };
+    let mut done = 0;
+    while done < part && !late {
+        let shard = ((from + done) % shards) as u32;
+        if visit(shard, &mut late) {
+            more.push(shard);
+        }
+        done += 1;
     }
-    worker.expire_from = pending.first().map_or((from + part) % shards, |&shard| shard as usize);
+    while !more.is_empty() && !late {
+        more.retain(|&shard| late || visit(shard, &mut late));
+    }
+    worker.expire_from = (from + done) % shards;
+    let left = (part - done + more.len()) as f64 / part as f64;
     let spent_us = env.clock.ticks().saturating_sub(start) / 1000;
     env.stats.time_expired_us.fetch_add(spent_us, Ordering::Relaxed);
     env.stats.expire_cycles.fetch_add(1, Ordering::Relaxed);
-    env.stats.note_expire_cycle(late, pending.len() as f64 / looked_at as f64);
+    env.stats.note_expire_cycle(late, left);
 }
 
 /// Ends clients that have let too much output wait for too long; the hard limit is enforced where output is written.
@@ -107,6 +114,24 @@ fn enforce_output_limits(engine: &Engine) {
         env.clients.for_each(|client| {
             env.enforce_output_limit(client, client.pending_bytes());
         });
+    }
+}
+
+/// Ends the waits whose deadline has passed. With the real clock each connection has a timer of its own; a manual clock
+/// has none, so whoever advances it calls this.
+pub fn end_due_waits(engine: &Engine) {
+    let env = engine.env();
+    let now = env.clock.now_ms();
+    for client in env.clients.list() {
+        let waiter = client.waiter.lock().clone();
+        let due = waiter.filter(|w| w.deadline_ms.is_some_and(|at| at <= now));
+        if let Some(waiter) = due
+            && waiter.claim()
+        {
+            let mut reply = Reply::new(waiter.resp3);
+            (waiter.on_timeout)(&mut reply);
+            command::end_wait(env, &waiter, reply);
+        }
     }
 }
 

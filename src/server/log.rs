@@ -20,9 +20,16 @@ static LEVEL: AtomicU8 = AtomicU8::new(2);
 /// A line is cut here.
 const LINE_BYTES_MAX: usize = 64 * 1024;
 
-/// Sends this process's log to `file`, or to standard output without one. Only the first call has an effect.
-pub fn install(file: Option<PathBuf>) {
-    let subscriber = tracing_subscriber::registry().with(RedisLog { file });
+/// Where the log goes.
+pub enum Output {
+    Stdout,
+    Stderr,
+    File(PathBuf),
+}
+
+/// Sends this process's log to `output`. Only the first call has an effect.
+pub fn install(output: Output) {
+    let subscriber = tracing_subscriber::registry().with(RedisLog { output });
     // A second server in the process logs to the first one's subscriber, or to what the embedder installed.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }
@@ -43,7 +50,7 @@ fn rank(level: &Level) -> u8 {
 }
 
 struct RedisLog {
-    file: Option<PathBuf>,
+    output: Output,
 }
 
 impl<S: Subscriber> Layer<S> for RedisLog {
@@ -56,9 +63,10 @@ impl<S: Subscriber> Layer<S> for RedisLog {
         event.record(&mut message);
         let text = line(SystemTime::now(), rank(event.metadata().level()), &message.0);
         // Nobody is left to tell when the log cannot be written.
-        let _ = match &self.file {
-            None => std::io::stdout().lock().write_all(text.as_bytes()),
-            Some(path) => OpenOptions::new()
+        let _ = match &self.output {
+            Output::Stdout => std::io::stdout().lock().write_all(text.as_bytes()),
+            Output::Stderr => std::io::stderr().lock().write_all(text.as_bytes()),
+            Output::File(path) => OpenOptions::new()
                 .create(true)
                 .append(true)
                 .open(path)

@@ -31,21 +31,24 @@ struct Shared {
 pub struct SlowLane {
     shared: Arc<Shared>,
     make_worker: Box<dyn Fn() -> Worker + Send + Sync>,
+    /// The first thread's: made early, so that the first long command does not look like growing memory.
+    first: Mutex<Option<Worker>>,
 }
 
 impl SlowLane {
     pub fn new(make_worker: Box<dyn Fn() -> Worker + Send + Sync>) -> Self {
-        Self { shared: Arc::default(), make_worker }
+        let first = Mutex::new(Some(make_worker()));
+        Self { shared: Arc::default(), make_worker, first }
     }
 
     pub fn submit(&self, job: Job) {
         let mut queue = self.shared.queue.lock();
         queue.jobs.push_back(job);
         if queue.idle < queue.jobs.len() && queue.threads < THREADS_MAX {
-            let (shared, worker) = (self.shared.clone(), (self.make_worker)());
-            let started = std::thread::Builder::new()
-                .name("slow-lane".into())
-                .spawn(move || serve(&shared, worker));
+            let (shared, worker) =
+                (self.shared.clone(), self.first.lock().take().unwrap_or_else(|| (self.make_worker)()));
+            let started =
+                std::thread::Builder::new().name("slow-lane".into()).spawn(move || serve(&shared, worker));
             if started.is_ok() {
                 queue.threads += 1;
             }

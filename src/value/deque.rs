@@ -38,7 +38,7 @@ impl Fill {
         Fill { max_bytes, max_entries, plain_threshold: 1 << 30 }
     }
 
-    fn allows(&self, bytes: usize, entries: usize) -> bool {
+    pub fn allows(&self, bytes: usize, entries: usize) -> bool {
         bytes <= self.max_bytes && entries <= self.max_entries
     }
 }
@@ -158,6 +158,21 @@ impl Deque {
 
     pub fn fill(&self) -> Fill {
         self.fill
+    }
+
+    /// From where on an element is kept raw, from now on.
+    #[inline]
+    pub fn set_plain_threshold(&mut self, bytes: usize) {
+        self.fill.plain_threshold = bytes;
+    }
+
+    /// The one chunk that holds everything, if it is a listpack.
+    #[inline]
+    pub fn only_pack(&self) -> Option<&[u8]> {
+        match &self.root.as_deref()?.kids {
+            Kids::Chunks(kids) if kids.len() == 1 && !kids[0].plain => Some(&kids[0]),
+            _ => None,
+        }
     }
 
     /// The list as it is now, whatever happens to `self` later. O(1).
@@ -420,6 +435,14 @@ impl Deque {
             at += count;
             Some(if chunk.plain { ChunkView::Plain(chunk) } else { ChunkView::Packed(chunk) })
         })
+    }
+
+    /// As `chunks`, for one: the chunk that holds an element, the element's place in it and how many it holds.
+    #[inline]
+    pub fn chunk_of(&self, index: usize) -> Option<(ChunkView<'_>, usize, usize)> {
+        let (chunk, at, count) = self.chunk_at(index)?;
+        let view = if chunk.plain { ChunkView::Plain(chunk) } else { ChunkView::Packed(chunk) };
+        Some((view, at, count))
     }
 
     /// The chunk that holds an element, the element's place in it and how many it holds.
@@ -866,38 +889,47 @@ impl Chunk {
     }
 
     fn count_of(&self, value: &[u8]) -> usize {
-        let Some(pack) = self.packed() else { return usize::from(**self == *value) };
-        let (mut hits, mut from) = (0, pack.first());
-        while let Some(found) = from.and_then(|from| pack.find(value, 0, Some(from))) {
-            hits += 1;
-            from = pack.next(found);
-        }
-        hits
+        self.packed().map_or_else(|| usize::from(**self == *value), |pack| count_of(pack, value))
     }
 
     /// Removes the first or last `hits` elements equal to `value`, which are there and not all of the chunk.
     fn remove_value(&mut self, value: &[u8], hits: usize, backward: bool) {
-        let mut hits = hits;
-        let mut pos = if backward { self.pack().last() } else { self.pack().first() };
-        while let Some(here) = pos
-            && hits > 0
-        {
-            let pack = self.pack();
-            let hit = pack.get(here).eq_bytes(value);
-            if backward {
-                pos = pack.prev(here);
-                if hit {
-                    listpack::remove(self, here);
-                }
-            } else if hit {
-                pos = listpack::remove(self, here);
-            } else {
-                pos = pack.next(here);
-            }
-            hits -= usize::from(hit);
-        }
-        self.buf.shrink();
+        let total = count_of(self.pack(), value);
+        self.buf = Buf::new(&without(self.pack(), value, total, hits, backward));
     }
+}
+
+/// Elements equal to `value`.
+pub fn count_of(pack: Listpack<'_>, value: &[u8]) -> usize {
+    let (mut hits, mut from) = (0, pack.first());
+    while let Some(found) = from.and_then(|from| pack.find(value, 0, Some(from))) {
+        hits += 1;
+        from = pack.next(found);
+    }
+    hits
+}
+
+/// The listpack without the first or the last `hits` of its `total` elements equal to `value`. One pass, where removing
+/// each would move the rest each time.
+pub fn without(pack: Listpack<'_>, value: &[u8], total: usize, hits: usize, backward: bool) -> Vec<u8> {
+    let gone = if backward { total - hits..total } else { 0..hits };
+    let mut kept = Vec::with_capacity(pack.bytes_len());
+    kept.extend_from_slice(listpack::empty());
+    let mut seen = 0;
+    for elem in pack.iter() {
+        if seen < gone.end {
+            let hit = elem.eq_bytes(value);
+            seen += usize::from(hit);
+            if hit && gone.contains(&(seen - 1)) {
+                continue;
+            }
+        }
+        match elem {
+            Elem::Int(n) => listpack::push_back_int(&mut kept, n),
+            Elem::Str(text) => listpack::push_back(&mut kept, text),
+        }
+    }
+    kept
 }
 
 impl Deref for Chunk {

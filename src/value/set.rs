@@ -464,3 +464,140 @@ impl Slot for Bytes {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::rng::Rng;
+
+    fn members(set: SetRef<'_>) -> BTreeSet<Vec<u8>> {
+        set.iter().map(|m| m.to_vec()).collect()
+    }
+
+    fn limits(ints: usize, entries: usize) -> Limits {
+        let limits = Limits::new();
+        limits.set_max_intset_entries.set(ints);
+        limits.set_max_listpack_entries.set(entries);
+        limits
+    }
+
+    #[test]
+    fn encodings_change_where_redis_changes_them() {
+        let limits = limits(4, 3);
+        let mut cell = create(b"k", b"1", 1, &limits, 7);
+        for m in [b"1", b"2", b"3"] {
+            assert!(add(&mut cell, m, &limits, 7) && !add(&mut cell, m, &limits, 7));
+        }
+        assert_eq!(cell.kind(), Kind::SetInts);
+        let mut full = cell.copied(b"other");
+        add(&mut full, b"x", &limits, 7);
+        assert_eq!(full.kind(), Kind::SetTable);
+        remove(&mut cell, b"3");
+        add(&mut cell, b"x", &limits, 7);
+        assert_eq!(cell.kind(), Kind::SetPacked);
+        add(&mut cell, b"y", &limits, 7);
+        assert_eq!((cell.kind(), SetRef::of(&cell).len()), (Kind::SetTable, 4));
+        let mut ints = create_empty(b"k");
+        (0..5).for_each(|i| assert!(add(&mut ints, i.to_string().as_bytes(), &limits, 7)));
+        assert_eq!(ints.kind(), Kind::SetTable);
+        assert_eq!(create(b"k", b"a", 4, &limits, 7).kind(), Kind::SetTable);
+        let mut long = create_empty(b"k");
+        add(&mut long, &[b'a'; 65], &limits, 7);
+        assert_eq!(long.kind(), Kind::SetTable);
+    }
+
+    #[test]
+    fn a_large_set_takes_little_memory() {
+        let mut set = SetTable::new(3);
+        (0..200_000).for_each(|i| assert!(set.add(format!("member:{i:09}").as_bytes())));
+        let bytes = set.mem_bytes() as f64 / 200_000.0;
+        assert!(bytes < 36.0, "{bytes}");
+        (0..200_000).for_each(|i| assert!(set.remove(format!("member:{i:09}").as_bytes())));
+        assert_eq!(set.heap, 0);
+    }
+
+    #[test]
+    fn bytes_of_every_length_come_back() {
+        for len in [0, 1, 6, 7, 8, 9, 200, 65_534, 65_535, 65_536, 100_000] {
+            let text: Vec<u8> = (0..len).map(|i| i as u8).collect();
+            let bytes = Bytes::new(&text);
+            assert_eq!((bytes.get(), bytes.clone().get()), (&text[..], &text[..]));
+        }
+    }
+
+    #[test]
+    fn every_member_is_drawn_about_as_often() {
+        let mut rng = Rng::from_seed(5);
+        for size in [10usize, 300] {
+            let limits = limits(4, if size == 10 { 128 } else { 0 });
+            let mut cell = create_empty(b"k");
+            (0..size).for_each(|i| drop(add(&mut cell, format!("m{i}").as_bytes(), &limits, 7)));
+            let set = SetRef::of(&cell);
+            let mut drawn = std::collections::HashMap::new();
+            for _ in 0..size * 20 {
+                let mut n = 0;
+                set.sample(5, &mut rng, &mut |m| {
+                    n += 1;
+                    *drawn.entry(m.to_vec()).or_insert(0) += 1;
+                });
+                assert_eq!(n, 5);
+            }
+            assert!(drawn.len() == size && drawn.values().all(|n| (50..160).contains(n)), "{drawn:?}");
+        }
+    }
+
+    fn member() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            3 => (0..60i64).prop_map(|i| i.to_string().into_bytes()),
+            3 => (0..60u32).prop_map(|i| format!("member-{i}").into_bytes()),
+            1 => prop::collection::vec(any::<u8>(), 0..12),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn edits_match_a_btree_set(ops in prop::collection::vec((0..8u8, member()), 0..200), entries in 0..40usize) {
+            let limits = limits(entries, entries);
+            let mut rng = Rng::from_seed(1);
+            let mut cell = create_empty(b"k");
+            let mut model = BTreeSet::new();
+            let mut pins = Vec::new();
+            for (op, m) in ops {
+                match op {
+                    0..=3 => prop_assert_eq!(add(&mut cell, &m, &limits, 9), model.insert(m)),
+                    4..=5 => prop_assert_eq!(remove(&mut cell, &m), model.remove(&m)),
+                    6 => pins.push((SetPin::of(&cell), cell.copied(b"copy"), model.clone())),
+                    _ if cell.kind() == Kind::SetTable => {
+                        let gone = cell.large_mut::<SetTable>().pop(&mut rng);
+                        prop_assert!(gone.is_none_or(|g| model.remove(g.get())));
+                    }
+                    _ => drop(pins.pop()),
+                }
+            }
+            prop_assert_eq!(&members(SetRef::of(&cell)), &model);
+            prop_assert!(model.iter().all(|m| SetRef::of(&cell).contains(m)));
+            let mut scanned = BTreeSet::new();
+            let mut cursor = 0;
+            loop {
+                cursor = SetRef::of(&cell).scan(cursor, 7, &mut |m| drop(scanned.insert(m.to_vec())));
+                if cursor == 0 {
+                    break;
+                }
+            }
+            prop_assert_eq!(&scanned, &model);
+            for (pin, mut copy, then) in pins {
+                prop_assert_eq!(&members(pin.get()), &then);
+                prop_assert_eq!(&members(SetRef::of(&copy)), &then);
+                add(&mut copy, b"only here", &limits, 9);
+                prop_assert!(!SetRef::of(&cell).contains(b"only here"));
+            }
+            prop_assert_eq!(&members(SetRef::of(&cell)), &model);
+        }
+    }
+}

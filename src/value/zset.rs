@@ -833,3 +833,175 @@ impl btree::Member for Handle {
         unsafe { bytes_at(self.0) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::base::rng::Rng;
+
+    const ADD: Update = Update { nx: false, xx: false, gt: false, lt: false, incr: false };
+
+    fn limits(entries: usize) -> Limits {
+        let limits = Limits::new();
+        limits.zset_max_listpack_entries.set(entries);
+        limits
+    }
+
+    fn pairs(set: ZSetRef<'_>) -> Vec<(f64, Vec<u8>)> {
+        set.iter().map(|(m, s)| (s, m.to_vec())).collect()
+    }
+
+    fn in_order(model: &BTreeMap<Vec<u8>, f64>) -> Vec<(f64, Vec<u8>)> {
+        let mut all: Vec<_> = model.iter().map(|(m, s)| (*s, m.clone())).collect();
+        all.sort_by(|a, b| compare((a.0, &a.1), (b.0, &b.1)));
+        all
+    }
+
+    #[test]
+    fn a_large_set_takes_little_memory() {
+        let mut set = ZSetTree::new(3);
+        let mut rng = Rng::from_seed(3);
+        for i in 0..200_000 {
+            set.update(format!("member:{i:09}").as_bytes(), rng.f64(), ADD);
+        }
+        let bytes = set.mem_bytes() as f64 / 200_000.0;
+        assert!(bytes < 67.0, "{bytes}");
+        (0..200_000).for_each(|i| assert!(set.remove(format!("member:{i:09}").as_bytes())));
+        assert_eq!((set.heap, set.tree.len(), set.table.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn encodings_change_where_redis_changes_them() {
+        let limits = limits(2);
+        let mut cell = create(b"k", b"a", 2, &limits, 7);
+        update(&mut cell, b"a", 1.5, ADD, &limits, 7);
+        update(&mut cell, b"b", -3.0, ADD, &limits, 7);
+        assert_eq!(cell.kind(), Kind::ZSetPacked);
+        assert_eq!(pairs(ZSetRef::of(&cell)), [(-3.0, b"b".to_vec()), (1.5, b"a".to_vec())]);
+        let mut other = cell.copied(b"k");
+        update(&mut cell, b"c", 0.0, ADD, &limits, 7);
+        assert_eq!(cell.kind(), Kind::ZSetTree);
+        assert_eq!(pairs(ZSetRef::of(&cell))[1], (0.0, b"c".to_vec()));
+        remove(&mut other, b"a");
+        update(&mut other, &[b'x'; 65], 0.0, ADD, &limits, 7);
+        assert_eq!(other.kind(), Kind::ZSetTree);
+        assert_eq!(create(b"k", b"a", 3, &limits, 7).kind(), Kind::ZSetTree);
+    }
+
+    fn score() -> impl Strategy<Value = f64> {
+        prop_oneof![
+            6 => (-8..8i32).prop_map(f64::from),
+            2 => -1e3..1e3f64,
+            1 => prop::sample::select(vec![f64::INFINITY, f64::NEG_INFINITY, 1e300, 5e-324, 0.1, 9e18, -0.0]),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn edits_match_a_model(
+            ops in prop::collection::vec((0..12u8, 0..150u32, score(), score()), 0..300),
+            entries in prop::sample::select(vec![0usize, 5, 1000]),
+            options in (any::<bool>(), any::<bool>()),
+        ) {
+            let limits = limits(entries);
+            let mut cell = create(b"k", b"", 1, &limits, 9);
+            let mut model: BTreeMap<Vec<u8>, f64> = BTreeMap::new();
+            let mut pins: Vec<(ZSetPin, Cell, Vec<(f64, Vec<u8>)>)> = Vec::new();
+            for (op, m, a, b) in ops {
+                let m = if m % 3 == 0 { m.to_string() } else { format!("m{m}") }.into_bytes();
+                match op {
+                    0..=4 => {
+                        let old = model.insert(m.clone(), a);
+                        let expected = match old {
+                            None => Updated::Added(a),
+                            Some(old) if old == a => Updated::Same(a),
+                            Some(_) => Updated::Changed(a),
+                        };
+                        prop_assert_eq!(update(&mut cell, &m, a, ADD, &limits, 9), expected);
+                    }
+                    5 => {
+                        let how = Update { gt: options.0, lt: !options.0, xx: options.1, ..ADD };
+                        update(&mut cell, &m, a, how, &limits, 9);
+                        match model.get_mut(&m) {
+                            Some(old) if (how.gt && a > *old) || (how.lt && a < *old) => *old = a,
+                            None if !how.xx => drop(model.insert(m, a)),
+                            _ => {}
+                        }
+                    }
+                    6..=7 => prop_assert_eq!(remove(&mut cell, &m), model.remove(&m).is_some()),
+                    8 => pins.push((ZSetPin::of(&cell), cell.copied(b"copy"), in_order(&model))),
+                    9 => drop(pins.pop()),
+                    10 => {
+                        let range = ScoreRange { min: a, max: b, min_excluded: options.0, max_excluded: options.1 };
+                        let ranks = ZSetRef::of(&cell).ranks_by_score(&range);
+                        let all = in_order(&model);
+                        let expected: Vec<_> = all.into_iter().filter(|(s, _)| {
+                            (if options.0 { *s > a } else { *s >= a }) && (if options.1 { *s < b } else { *s <= b })
+                        }).collect();
+                        let found: Vec<_> = ZSetRef::of(&cell).range(ranks.clone()).map(|(m, s)| (s, m.to_vec())).collect();
+                        prop_assert_eq!(&found, &expected);
+                        if ranks.len() < 8 {
+                            let mut gone = Vec::new();
+                            remove_ranks(&mut cell, ranks, &mut |m, s| gone.push((s, m.to_vec())));
+                            prop_assert_eq!(&gone, &expected);
+                            gone.iter().for_each(|(_, m)| drop(model.remove(m)));
+                        }
+                    }
+                    _ => {
+                        let at = in_order(&model).iter().position(|(_, other)| *other == m);
+                        prop_assert_eq!(ZSetRef::of(&cell).rank(&m).map(|(rank, _)| rank), at);
+                    }
+                }
+            }
+            let all = in_order(&model);
+            prop_assert_eq!(&pairs(ZSetRef::of(&cell)), &all);
+            let mut back: Vec<_> = ZSetRef::of(&cell).iter().rev().map(|(m, s)| (s, m.to_vec())).collect();
+            back.reverse();
+            prop_assert_eq!(&back, &all);
+            for (m, s) in &model {
+                prop_assert_eq!(ZSetRef::of(&cell).score(m), Some(*s));
+            }
+            for (pin, mut copy, then) in pins {
+                prop_assert_eq!(&pairs(pin.get()), &then);
+                prop_assert_eq!(&pairs(ZSetRef::of(&copy)), &then);
+                for (_, m) in &then {
+                    update(&mut copy, m, 77.0, ADD, &limits, 9);
+                }
+                prop_assert!(ZSetRef::of(&copy).iter().all(|(_, s)| s == 77.0));
+                prop_assert_eq!(&pairs(pin.get()), &then);
+            }
+            prop_assert_eq!(&pairs(ZSetRef::of(&cell)), &all);
+        }
+
+        #[test]
+        fn ranges_by_member_match_a_filter(
+            members in prop::collection::btree_set("[a-c]{0,3}", 0..40),
+            entries in prop::sample::select(vec![0usize, 1000]),
+            ends in (0..4u8, "[a-c]{0,3}", 0..4u8, "[a-c]{0,3}"),
+        ) {
+            let limits = limits(entries);
+            let mut cell = create(b"k", b"", 1, &limits, 9);
+            members.iter().for_each(|m| drop(update(&mut cell, m.as_bytes(), 0.0, ADD, &limits, 9)));
+            fn end(kind: u8, text: &str) -> LexEnd<'_> {
+                match kind {
+                    0 => LexEnd::Min,
+                    1 => LexEnd::Max,
+                    2 => LexEnd::Included(text.as_bytes()),
+                    _ => LexEnd::Excluded(text.as_bytes()),
+                }
+            }
+            let range = LexRange { min: end(ends.0, &ends.1), max: end(ends.2, &ends.3) };
+            let expected: Vec<_> = members.iter().map(|m| m.as_bytes().to_vec())
+                .filter(|m| range.is_above_min(m) && range.is_below_max(m)).collect();
+            let set = ZSetRef::of(&cell);
+            let found: Vec<_> = set.range(set.ranks_by_lex(&range)).map(|(m, _)| m.to_vec()).collect();
+            prop_assert_eq!(found, expected);
+        }
+    }
+}

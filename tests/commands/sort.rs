@@ -89,3 +89,22 @@ fn a_small_part_of_many_is_what_a_full_sort_gives() {
         assert_eq!(part, format!("[{}]", all[start..start + 10].join(", ")));
     }
 }
+
+#[test]
+fn lists_of_every_size_are_sorted_and_stored() {
+    let mut t = Local::new();
+    for i in 0..3000 {
+        t.run(&format!("RPUSH l {}", i * 7919 % 3001));
+    }
+    assert_eq!(
+        t.run("SORT l BY nosort LIMIT 1 2"),
+        format!("[\"{}\", \"{}\"]", 7919 % 3001, 2 * 7919 % 3001)
+    );
+    assert_eq!(t.run("SORT l STORE r"), "3000");
+    assert_eq!(t.run("OBJECT ENCODING r"), r#""quicklist""#);
+    assert_eq!(t.run("LLEN r"), "3000");
+    assert_eq!(t.run("SORT l LIMIT 5 3"), t.run("LRANGE r 5 7"));
+    assert_eq!(t.run("SORT l BY nosort LIMIT 0 3 STORE few"), "3");
+    assert_eq!(t.run("OBJECT ENCODING few"), r#""listpack""#);
+    assert_eq!(t.run("LRANGE few 0 -1"), t.run("LRANGE l 0 2"));
+}

@@ -78,16 +78,15 @@ fn select(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let db = parse_i64(&args[1]).and_then(|n| i32::try_from(n).ok());
     let db = db.ok_or(CommandError::new("ERR invalid DB index"))?;
     let db = usize::try_from(db).ok().filter(|&db| db < ctx.env.keyspace.databases());
-    let db = db.ok_or(CommandError::DB_OUT_OF_RANGE)?;
-    if !ctx.is_nested() {
-        ctx.env.keyspace.open(db);
-    }
-    select_db(ctx, db);
+    select_db(ctx, db.ok_or(CommandError::DB_OUT_OF_RANGE)?);
     ctx.reply.ok();
     Ok(())
 }
 
 fn select_db(ctx: &mut Context<'_>, db: usize) {
+    if !ctx.is_nested() {
+        ctx.env.keyspace.open(db);
+    }
     ctx.session.db = db;
     ctx.client().db.store(db, Ordering::Relaxed);
 }

@@ -2,11 +2,17 @@
 //!
 //! `Server::builder()` takes directives in redis.conf's grammar; `start` wires everything and listens. Dropping the
 //! server closes its sockets, ends its connections and joins its threads.
+mod client;
+mod value;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+
+pub use client::{ExecuteError, LocalClient};
+pub use value::Value;
 
 use crate::base::clock::Clock;
 use crate::base::limits::Limits;
@@ -16,7 +22,7 @@ use crate::config::{Config, LoadError};
 use crate::net::{GuardedDoor, Listeners, Net, NetConfig};
 use crate::server::engine::Setup;
 use crate::server::shutdown::Control;
-use crate::server::{Engine, all_commands, assemble, cron};
+use crate::server::{Engine, Worker, all_commands, assemble, cron};
 
 /// Shards of a server that has a machine to itself.
 const SHARDS_SERVER: usize = 4096;
@@ -119,6 +125,7 @@ impl Builder {
     }
 
     pub fn start(self) -> Result<Server, StartError> {
+        let embedded = self.config.is_none();
         let config = match self.config {
             Some(config) => config,
             None => Arc::new(Config::defaults(Arc::new(Limits::new()))),
@@ -143,8 +150,20 @@ impl Builder {
             commands: all_commands(),
             renames: renames(&config),
         });
-        let mut server =
-            Server { engine, config, control, clock, addr: None, net: Arc::default(), cron: None };
+        let mut server = Server {
+            engine,
+            config,
+            control,
+            clock,
+            addr: None,
+            net: Arc::default(),
+            cron: None,
+            cron_worker: Mutex::new(None),
+            spare: Mutex::default(),
+        };
+        if embedded {
+            server.obey_shutdown();
+        }
         if self.network {
             server.listen(self.free_port)?;
         }
@@ -174,6 +193,10 @@ pub struct Server {
     addr: Option<SocketAddr>,
     net: Arc<Mutex<Option<Net>>>,
     cron: Option<(Arc<cron::Stop>, std::thread::JoinHandle<()>)>,
+    /// For the cron's work when the clock is advanced by hand.
+    cron_worker: Mutex<Option<Worker>>,
+    /// Clients of `execute` that are free.
+    spare: Mutex<Vec<LocalClient>>,
 }
 
 impl Server {
@@ -211,8 +234,41 @@ impl Server {
     /// Moves a manual clock on.
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
-        let mut worker = self.engine.slow_worker();
-        cron::tick(&self.engine, &mut worker);
+        let mut cron = self.cron_worker.lock();
+        let worker = cron.get_or_insert_with(|| self.engine.slow_worker());
+        cron::tick(&self.engine, worker);
+        cron::end_due_waits(&self.engine);
+    }
+
+    /// Runs a command as a client of its own, whose state does not outlive the call; a blocking command blocks this
+    /// thread. Replies are RESP3's.
+    ///
+    /// ```
+    /// let server = tidewater::Server::builder().start()?;
+    /// server.execute(["SET", "k", "v"])?;
+    /// assert_eq!(server.execute(["GET", "k"])?.as_str(), Some("v"));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn execute<I>(&self, args: I) -> Result<Value, ExecuteError>
+    where
+        I: IntoIterator,
+        I::Item: AsRef<[u8]>,
+    {
+        if self.control.is_ending() {
+            return Err(ExecuteError::Closed);
+        }
+        let spare = self.spare.lock().pop();
+        let mut client = spare.unwrap_or_else(|| self.client());
+        let result = client.execute(args);
+        if client.is_fresh() {
+            self.spare.lock().push(client);
+        }
+        result
+    }
+
+    /// A client that keeps its state from call to call: SELECT, MULTI, SUBSCRIBE.
+    pub fn client(&self) -> LocalClient {
+        LocalClient::new(self.engine.clone())
     }
 
     /// Closes the sockets and ends every connection.
@@ -239,6 +295,20 @@ impl Server {
         Ok(())
     }
 
+    /// SHUTDOWN closes the sockets; the program that embeds the server goes on.
+    fn obey_shutdown(&self) {
+        let net = Arc::downgrade(&self.net);
+        let end = move |_| {
+            let Some(net) = net.upgrade() else { return };
+            // Not on the thread that asks, which is one of those that have to end first.
+            let _ = std::thread::Builder::new().name("shutdown".into()).spawn(move || {
+                let net = net.lock().take();
+                drop(net);
+            });
+        };
+        self.control.on_request(Box::new(end));
+    }
+
     /// Listens elsewhere when `name` changes.
     fn follow(&self, name: &str, refusal: &'static str) {
         let net = Arc::downgrade(&self.net);
@@ -260,6 +330,12 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.close_network();
+        // SHUTDOWN's thread may still be closing it.
+        while Arc::strong_count(&self.net) > 1 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        // Threads that wait in a blocking command of their own client.
+        self.engine.env().clients.list().iter().for_each(|client| client.close(false));
         if let Some((stop, thread)) = self.cron.take() {
             stop.stop();
             let _ = thread.join();
