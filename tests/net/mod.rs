@@ -422,6 +422,9 @@ fn a_password_is_asked_for() {
     c.send("*1000\r\n");
     assert_eq!(c.rest(), b"-ERR Protocol error: unauthenticated multibulk length\r\n");
     let mut c = server.connect();
+    c.send("GET k\r\n".repeat(2000));
+    assert!(c.rest().len() <= 34 * 2000 / 2, "who has not logged in gets little output");
+    let mut c = server.connect();
     assert_eq!(c.ask("HELLO 3 AUTH default foobar"), "%7");
 }
 
