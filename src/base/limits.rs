@@ -193,7 +193,7 @@ mod tests {
     #[test]
     fn defaults_and_changes() {
         let l = Limits::new();
-        assert_eq!((l.hash_max_listpack_entries.get(), l.list_max_listpack_size.get()), (128, -2));
+        assert_eq!((l.hash_max_listpack_entries.get(), l.list_max_listpack_size.get()), (512, -2));
         assert!(l.active_expire_enabled.get() && !l.lazyfree_lazy_expire.get());
         assert_eq!(l.policy(), MaxmemoryPolicy::NoEviction);
         l.hash_max_listpack_entries.set(4);
