@@ -56,7 +56,8 @@ fn parse(text: &'static str) -> Vec<Template> {
     text.lines().map(template).collect()
 }
 
-const MEMBERS: &[&str] = &["a", "b", "c", "aa", "ab", "m1", "m2", "m3", "x", "y", "z", "zz", "Z", "member:with:more", ""];
+const MEMBERS: &[&str] =
+    &["a", "b", "c", "aa", "ab", "m1", "m2", "m3", "x", "y", "z", "zz", "Z", "member:with:more", ""];
 const EDGES: &[&str] = &[
     "9223372036854775807",
     "-9223372036854775808",
@@ -70,10 +71,29 @@ const EDGES: &[&str] = &[
     "65535",
     "-129",
 ];
-const NOT_NUMBERS: &[&str] = &["abc", "", " 1", "1 ", "1.5", "01", "+1", "-0", "0x10", "1e3", "--1", "99999999999999999999"];
+const NOT_NUMBERS: &[&str] =
+    &["abc", "", " 1", "1 ", "1.5", "01", "+1", "-0", "0x10", "1e3", "--1", "99999999999999999999"];
 const FLOATS: &[&str] = &[
-    "0.1", "-0.25", "3.0e3", "1.5", "5", "-7", "1e-5", "123456789.125", "0.3333333333", "-3.14159", "1e17", "nan", "inf",
-    "-inf", "abc", "", "1e400", "00.5", "+2", "3.",
+    "0.1",
+    "-0.25",
+    "3.0e3",
+    "1.5",
+    "5",
+    "-7",
+    "1e-5",
+    "123456789.125",
+    "0.3333333333",
+    "-3.14159",
+    "1e17",
+    "nan",
+    "inf",
+    "-inf",
+    "abc",
+    "",
+    "1e400",
+    "00.5",
+    "+2",
+    "3.",
 ];
 const BIT_TYPES: &[&str] = &["u8", "i8", "u1", "i64", "u63", "u64", "i5", "u32", "i65", "x8", "u0", "i16"];
 
@@ -272,7 +292,9 @@ impl Generator {
                 4 => self.member(),
                 n => [if n == 5 { b"(".as_slice() } else { b"[" }, &self.member()].concat(),
             },
-            "pat" => self.pick(&["*", "s:*", "?:1", "[sl]:[0-3]", "*1", "\\*", "h:?", "nothing", "[^s]:*", "z:[1-"]).into(),
+            "pat" => self
+                .pick(&["*", "s:*", "?:1", "[sl]:[0-3]", "*1", "\\*", "h:?", "nothing", "[^s]:*", "z:[1-"])
+                .into(),
             other => panic!("no such argument: {other}"),
         };
         out.push(arg);

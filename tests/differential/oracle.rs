@@ -34,9 +34,19 @@ impl Oracle {
     pub fn start(program: PathBuf) -> Self {
         // Another process may take a free port before the server does.
         for _ in 0..5 {
-            let port = TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
+            let port =
+                TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port").port();
             let mut command = Command::new(&program);
-            command.args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--appendonly", "no"]);
+            command.args([
+                "--port",
+                &port.to_string(),
+                "--bind",
+                "127.0.0.1",
+                "--save",
+                "",
+                "--appendonly",
+                "no",
+            ]);
             for (name, value) in SETTINGS {
                 command.args([&format!("--{name}"), *value]);
             }

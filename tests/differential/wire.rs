@@ -47,10 +47,19 @@ pub fn shorten(bytes: &[u8]) -> String {
     format!("{}... ({} bytes)", bytes[..300].escape_ascii(), bytes.len())
 }
 
+/// A command as a line of text.
+pub fn show(args: &Args) -> String {
+    let word = |a: &Vec<u8>| if a.is_empty() { "\"\"".into() } else { shorten(a) };
+    args.iter().map(word).collect::<Vec<_>>().join(" ")
+}
+
 pub struct Wire {
+    port: u16,
     stream: TcpStream,
     input: Vec<u8>,
     at: usize,
+    /// What the reply that is awaited answers.
+    asked: Args,
 }
 
 impl Wire {
@@ -59,7 +68,7 @@ impl Wire {
         stream.set_nodelay(true).expect("a socket option");
         stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket option");
         stream.set_write_timeout(Some(Duration::from_secs(20))).expect("a socket option");
-        Wire { stream, input: Vec::new(), at: 0 }
+        Wire { port, stream, input: Vec::new(), at: 0, asked: Args::new() }
     }
 
     pub fn send<'a>(&mut self, commands: impl IntoIterator<Item = &'a Args>) {
@@ -83,11 +92,12 @@ impl Wire {
 
     pub fn call(&mut self, args: &Args) -> Node {
         self.send([args]);
-        self.reply()
+        self.reply(args)
     }
 
-    /// The next reply. Panics when the connection ends or nothing comes.
-    pub fn reply(&mut self) -> Node {
+    /// The next reply, to these arguments. Panics when the connection ends or nothing comes.
+    pub fn reply(&mut self, asked: &Args) -> Node {
+        self.asked.clone_from(asked);
         if self.at > 1 << 20 || self.at == self.input.len() {
             self.input.drain(..self.at);
             self.at = 0;
@@ -137,8 +147,10 @@ impl Wire {
 
     fn fill(&mut self) {
         let mut chunk = [0; 65536];
-        let n = self.stream.read(&mut chunk).expect("a reply in time");
-        assert!(n > 0, "the server closed the connection after {}", shorten(&self.input[self.at..]));
+        let n = self.stream.read(&mut chunk).unwrap_or_else(|e| {
+            panic!("port {}: {e}, awaiting the reply to {}", self.port, show(&self.asked));
+        });
+        assert!(n > 0, "port {} closed the connection at {}", self.port, show(&self.asked));
         self.input.extend_from_slice(&chunk[..n]);
     }
 }
