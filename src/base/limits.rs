@@ -103,6 +103,8 @@ limits! {
     timeout_s: AtomicU64 = 0,
     tcp_keepalive_s: AtomicU64 = 300,
     hz: AtomicUsize = 10,
+    /// Report encodings as Redis 7.0 does, which knows no packed lists and string sets (`compat-version 7.0`).
+    report_as_7_0: AtomicBool = false,
 }
 
 impl Limits {
@@ -191,7 +193,7 @@ mod tests {
     #[test]
     fn defaults_and_changes() {
         let l = Limits::new();
-        assert_eq!((l.hash_max_listpack_entries.get(), l.list_max_listpack_size.get()), (128, -2));
+        assert_eq!((l.hash_max_listpack_entries.get(), l.list_max_listpack_size.get()), (512, -2));
         assert!(l.active_expire_enabled.get() && !l.lazyfree_lazy_expire.get());
         assert_eq!(l.policy(), MaxmemoryPolicy::NoEviction);
         l.hash_max_listpack_entries.set(4);

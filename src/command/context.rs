@@ -108,6 +108,14 @@ impl<'a> Context<'a> {
         result
     }
 
+    /// Whether the reply is already more than the client may leave waiting, so that it will be closed without it. Who
+    /// writes a reply of any length the client names stops then, with any error.
+    pub fn is_output_over(&self) -> bool {
+        let client = &self.session.client;
+        let hard = self.env.output_limits[client.output_class() as usize].hard();
+        hard.is_some_and(|hard| self.reply.total_len() > hard)
+    }
+
     /// What a container's HELP answers: `lines` between the usual first and last ones.
     pub fn help(&mut self, lines: &[&str]) {
         let name = self.command.parent.map_or(self.command.name, |id| self.env.commands.get(id).name);

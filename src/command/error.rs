@@ -12,8 +12,9 @@ pub enum CommandError {
 }
 
 impl CommandError {
-    pub const WRONG_TYPE: CommandError =
-        CommandError::Text(Cow::Borrowed("WRONGTYPE Operation against a key holding the wrong kind of value"));
+    pub const WRONG_TYPE: CommandError = CommandError::Text(Cow::Borrowed(
+        "WRONGTYPE Operation against a key holding the wrong kind of value",
+    ));
     pub const SYNTAX: CommandError = CommandError::Text(Cow::Borrowed("ERR syntax error"));
     pub const NOT_INTEGER: CommandError =
         CommandError::Text(Cow::Borrowed("ERR value is not an integer or out of range"));
@@ -26,12 +27,12 @@ impl CommandError {
     pub const INDEX_OUT_OF_RANGE: CommandError = CommandError::Text(Cow::Borrowed("ERR index out of range"));
     pub const OUT_OF_RANGE: CommandError =
         CommandError::Text(Cow::Borrowed("ERR value is out of range, must be positive"));
-    pub const STRING_TOO_LONG: CommandError = CommandError::Text(Cow::Borrowed(
-        "ERR string exceeds maximum allowed size (proto-max-bulk-len)",
-    ));
+    pub const STRING_TOO_LONG: CommandError =
+        CommandError::Text(Cow::Borrowed("ERR string exceeds maximum allowed size (proto-max-bulk-len)"));
     pub const OFFSET_OUT_OF_RANGE: CommandError =
         CommandError::Text(Cow::Borrowed("ERR offset is out of range"));
-    pub const DB_OUT_OF_RANGE: CommandError = CommandError::Text(Cow::Borrowed("ERR DB index is out of range"));
+    pub const DB_OUT_OF_RANGE: CommandError =
+        CommandError::Text(Cow::Borrowed("ERR DB index is out of range"));
     pub const INVALID_CURSOR: CommandError = CommandError::Text(Cow::Borrowed("ERR invalid cursor"));
     pub const OOM: CommandError =
         CommandError::Text(Cow::Borrowed("OOM command not allowed when used memory > 'maxmemory'."));

@@ -1,4 +1,5 @@
 //! OBJECT: what a key's value looks like inside.
+use crate::base::limits::Limits;
 use crate::command::view::{lfu_decayed, lru_clock};
 use crate::command::{Arity, Command, CommandError, Context, Group, Outcome};
 use crate::resp::args::Args;
@@ -39,8 +40,10 @@ pub fn commands() -> Vec<Command> {
 const EMBSTR_MAX: usize = 44;
 
 /// As OBJECT ENCODING names it.
-pub fn encoding_name(cell: &Cell) -> &'static str {
+pub fn encoding_name(cell: &Cell, limits: &Limits) -> &'static str {
     match cell.kind() {
+        Kind::ListPacked if limits.report_as_7_0.get() => "quicklist",
+        Kind::SetPacked if limits.report_as_7_0.get() => "hashtable",
         Kind::StrInt => "int",
         Kind::StrRaw if cell.body().len() <= EMBSTR_MAX && !cell.is_mutated() => "embstr",
         Kind::StrRaw | Kind::StrBig => "raw",
@@ -63,7 +66,7 @@ fn answer(ctx: &mut Context<'_>, key: &[u8], f: impl FnOnce(&Cell) -> i64) -> Ou
 }
 
 fn encoding(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    match ctx.keys.get_untouched(&args[2]).map(encoding_name) {
+    match ctx.keys.get_untouched(&args[2]).map(|cell| encoding_name(cell, &ctx.env.limits)) {
         Some(name) => ctx.reply.bulk_str(name),
         None => ctx.reply.null(),
     }

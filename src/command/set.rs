@@ -594,7 +594,7 @@ fn numkeys(args: Args<'_>, at: usize) -> Result<(Args<'_>, Args<'_>), CommandErr
     let n = args.get(at).and_then(parse_i64).filter(|n| *n > 0);
     let n = n.ok_or(CommandError::new("ERR numkeys should be greater than 0"))?;
     match usize::try_from(n) {
-        Ok(n) if n <= args.len() - at - 1 => Ok((args.slice(at + 1..at + 1 + n), args.from(at + 1 + n))),
+        Ok(n) if n < args.len() - at => Ok((args.slice(at + 1..at + 1 + n), args.from(at + 1 + n))),
         _ => Err(CommandError::new("ERR Number of keys can't be greater than number of args")),
     }
 }

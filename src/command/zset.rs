@@ -332,13 +332,13 @@ fn zadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         at += 1;
     }
     let pairs = args.from(at);
-    if pairs.is_empty() || pairs.len() % 2 != 0 {
+    if pairs.is_empty() || !pairs.len().is_multiple_of(2) {
         return Err(CommandError::SYNTAX);
     }
     if how.nx && how.xx {
         return Err(CommandError::new("ERR XX and NX options at the same time are not compatible"));
     }
-    if (how.gt && how.nx) || (how.lt && how.nx) || (how.gt && how.lt) {
+    if (how.nx && (how.gt || how.lt)) || (how.gt && how.lt) {
         return Err(CommandError::new("ERR GT, LT, and/or NX options at the same time are not compatible"));
     }
     if how.incr && pairs.len() > 2 {

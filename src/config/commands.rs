@@ -67,7 +67,7 @@ fn get(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(CommandError::wrong_arity(&ctx.command.full_name));
     }
     let words: Vec<&[u8]> = args.iter().skip(2).collect();

@@ -30,6 +30,8 @@ const SYSLOG_FACILITIES: Names = &[
     ("local7", 23),
 ];
 pub const LOG_LEVELS: Names = &[("debug", 0), ("verbose", 1), ("notice", 2), ("warning", 3), ("nothing", 4)];
+/// The Redis whose words OBJECT ENCODING uses.
+const COMPAT_VERSIONS: Names = &[("7.0", 0), ("7.2", 1)];
 const SUPERVISED: Names = &[("upstart", 3), ("systemd", 2), ("auto", 1), ("no", 0)];
 const FSYNC: Names = &[("everysec", 2), ("always", 1), ("no", 0)];
 const DISKLESS_LOAD: Names = &[("disabled", 0), ("on-empty-db", 1), ("swapdb", 2)];
@@ -59,6 +61,7 @@ pub static TABLE: &[Directive] = &[
     // Tidewater's own.
     d("workers").int(0, 1024, "0"),
     d("shards").int(0, 1 << 20, "0").check(special::check_shards),
+    d("compat-version").one_of(COMPAT_VERSIONS, "7.2").bind(|l, v| l.report_as_7_0.set(v == 0)),
     // Network.
     d("bind").special(BIND, "* -::*").multi_arg(),
     d("bind-source-addr").nullable(),

@@ -23,15 +23,17 @@ impl Watch {
     }
 }
 
+/// Something about a few keys; boxed because nearly every shard has none.
+type ByKey<T> = Option<Box<HashMap<Box<[u8]>, T>>>;
+
 /// The keys of one database that fall into one shard.
 pub struct Db {
     table: Table<Cell>,
     expiry: ExpiryHeap,
     seed: u64,
     bits: u32,
-    /// Keys with watches; boxed because nearly every shard has none.
-    watches: Option<Box<HashMap<Box<[u8]>, Vec<Arc<Watch>>>>>,
-    waiters: Option<Box<HashMap<Box<[u8]>, VecDeque<Arc<Waiter>>>>>,
+    watches: ByKey<Vec<Arc<Watch>>>,
+    waiters: ByKey<VecDeque<Arc<Waiter>>>,
 }
 
 impl Db {
@@ -174,7 +176,11 @@ impl Db {
 
     /// The waiters of a key, oldest first.
     pub fn waiters(&self, key: &[u8]) -> Vec<Arc<Waiter>> {
-        self.waiters.as_ref().and_then(|m| m.get(key)).map(|q| q.iter().cloned().collect()).unwrap_or_default()
+        self.waiters
+            .as_ref()
+            .and_then(|m| m.get(key))
+            .map(|q| q.iter().cloned().collect())
+            .unwrap_or_default()
     }
 
     /// All keys that someone waits for.

@@ -45,7 +45,10 @@ pub struct Waiter {
 
 impl std::fmt::Debug for Waiter {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Waiter").field("client", &self.client).field("state", &self.state()).finish_non_exhaustive()
+        f.debug_struct("Waiter")
+            .field("client", &self.client)
+            .field("state", &self.state())
+            .finish_non_exhaustive()
     }
 }
 
@@ -92,12 +95,7 @@ impl Waiter {
     pub fn claim(&self) -> bool {
         let claim = |from: WaiterState| {
             self.state
-                .compare_exchange(
-                    from as u8,
-                    WaiterState::Claimed as u8,
-                    Ordering::AcqRel,
-                    Ordering::Acquire,
-                )
+                .compare_exchange(from as u8, WaiterState::Claimed as u8, Ordering::AcqRel, Ordering::Acquire)
                 .is_ok()
         };
         claim(WaiterState::Waiting)

@@ -88,6 +88,8 @@ impl Stream {
 
 /// Replies above this many bytes are sent before more of the batch is run, if the socket takes them.
 const FLUSH_BYTES: usize = 64 * 1024;
+/// Output that may wait for a client that has not logged in.
+const UNAUTHENTICATED_BYTES: usize = 17 * 1024;
 /// Buffers that have become larger than this are given back once they are empty.
 const KEEP_BYTES: usize = 64 * 1024;
 /// After this much input the worker's other connections have their turn.
@@ -238,6 +240,8 @@ impl Connection {
         self.input.clear();
         if self.input.capacity() > KEEP_BYTES {
             self.input = Vec::new();
+            // A giant request takes a giant parser, whose own or one of its group.
+            self.local.parsers.borrow_mut().iter_mut().for_each(Parser::shrink);
         }
         if self.parser.memory_bytes() > KEEP_BYTES {
             self.parser.shrink();
@@ -300,13 +304,17 @@ impl Connection {
             if pending > check_at && env.enforce_output_limit(&self.client, pending) {
                 break Stop::Abort;
             }
+            if pending > UNAUTHENTICATED_BYTES && !limits.authenticated {
+                env.stats.obuf_disconnects.fetch_add(1, Ordering::Relaxed);
+                break Stop::Abort;
+            }
             if session.quit || self.client.closing() {
                 break Stop::Close;
             }
             match parsed {
                 Parsed::Full => {}
                 Parsed::All => {
-                    break if self.greedy { Stop::Yield } else { Stop::Drained };
+                    break if std::mem::take(&mut self.greedy) { Stop::Yield } else { Stop::Drained };
                 }
                 Parsed::Partial { need } => {
                     self.need = need;
@@ -316,7 +324,7 @@ impl Connection {
                         env.stats.qbuf_disconnects.fetch_add(1, Ordering::Relaxed);
                         break Stop::Abort;
                     }
-                    break Stop::Drained;
+                    break if std::mem::take(&mut self.greedy) { Stop::Yield } else { Stop::Drained };
                 }
                 Parsed::Corrupt(error) => {
                     let mut text = b"ERR ".to_vec();

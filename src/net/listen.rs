@@ -233,7 +233,9 @@ impl Net {
     pub fn rebind(&self, config: &NetConfig) -> Result<(), String> {
         let mut bound = self.bound.lock();
         let wanted = |(host, port): &(String, u16)| {
-            config.tcp && *port == config.port && config.bind.iter().any(|b| b.strip_prefix('-').unwrap_or(b) == host)
+            config.tcp
+                && *port == config.port
+                && config.bind.iter().any(|b| b.strip_prefix('-').unwrap_or(b) == host)
         };
         let (keep, leave): (Vec<_>, Vec<_>) = bound.iter().cloned().partition(wanted);
         match bind_tcp(config, &keep) {

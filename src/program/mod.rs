@@ -1,4 +1,5 @@
 //! Level 8: the `tidewater` program: arguments, configuration, the process around a server, and its end.
+mod crash;
 mod process;
 
 use std::path::{Path, PathBuf};
@@ -56,7 +57,10 @@ pub fn run(args: &[String]) -> ExitCode {
 }
 
 fn version() -> String {
-    format!("Tidewater {VERSION}, Redis server v={REDIS_VERSION} sha=00000000:0 malloc=jemalloc-5.3.0 bits={} build=0", usize::BITS)
+    format!(
+        "Tidewater {VERSION}, Redis server v={REDIS_VERSION} sha=00000000:0 malloc=jemalloc-5.3.0 bits={} build=0",
+        usize::BITS
+    )
 }
 
 fn help(name: &str) -> String {
@@ -96,6 +100,10 @@ fn serve(config: Arc<Config>, cli: &Cli) -> ExitCode {
         None if cli.print_port => log::Output::Stderr,
         None => log::Output::Stdout,
     });
+    crash::log_panics();
+    if config.bool("crash-log-enabled") {
+        crash::log_fatal_signals();
+    }
     let pid = std::process::id();
     tracing::info!("Tidewater is starting. PID: {pid}");
     tracing::info!(
@@ -115,13 +123,7 @@ fn serve(config: Arc<Config>, cli: &Cli) -> ExitCode {
         Ok(server) => server,
         Err(e) => return refuse(&config, &e),
     };
-    config.on_change(
-        "loglevel",
-        Box::new(|c| {
-            log::set_level(c.int("loglevel"));
-            Ok(())
-        }),
-    );
+    follow_config(&config);
     let pidfile = config.opt_str("pidfile").or_else(|| daemon.then(|| "/var/run/redis.pid".into()));
     let pidfile = pidfile.map(PathBuf::from).filter(|path| process::write_pidfile(path));
     if let Err(e) = process::watch_signals(server.control().clone(), config.clone()) {
@@ -140,6 +142,25 @@ fn serve(config: Arc<Config>, cli: &Cli) -> ExitCode {
         supervisor.stopping();
     }
     end(server, &config, request, pidfile.as_deref())
+}
+
+/// What of a running process the configuration changes.
+fn follow_config(config: &Config) {
+    let follow = |names: &[&str], apply: fn(&Config) -> Result<(), String>| {
+        config.on_change_of(names, Box::new(apply));
+    };
+    follow(&["loglevel"], |config| {
+        log::set_level(config.int("loglevel"));
+        Ok(())
+    });
+    follow(&["dir"], |config| std::env::set_current_dir(config.str("dir")).map_err(|e| e.to_string()));
+    follow(&["maxclients"], |config| process::make_room(config.int("maxclients")));
+    if config.str("oom-score-adj") != "no"
+        && let Err(e) = process::adjust_oom_score(config)
+    {
+        tracing::warn!("{e}");
+    }
+    follow(&["oom-score-adj", "oom-score-adj-values"], process::adjust_oom_score);
 }
 
 fn refuse(config: &Config, error: &StartError) -> ExitCode {

@@ -2,7 +2,7 @@
 #![allow(unsafe_code)]
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::config::Config;
 use crate::server::shutdown::{Control, Request};
@@ -90,38 +90,76 @@ pub(super) fn detach_output() {
 
 /// Makes room for `maxclients` connections, or lowers it to what the system allows.
 pub(super) fn raise_file_limit(config: &Config) {
-    let maxclients = u64::try_from(config.int("maxclients")).unwrap_or(0);
-    let wanted = maxclients + DESCRIPTORS_RESERVED;
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `limit` is a live rlimit that the call fills in.
-    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 || limit.rlim_cur >= wanted {
-        return;
-    }
-    let had = limit.rlim_cur;
-    limit.rlim_max = limit.rlim_max.max(wanted);
-    limit.rlim_cur = wanted;
-    // SAFETY: `limit` is a live rlimit that the call only reads.
-    if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } == 0 {
-        tracing::info!(
-            "Increased maximum number of open files to {wanted} (it was originally set to {had})."
-        );
-        return;
-    }
-    // Not ours to exceed: take all that is allowed.
-    // SAFETY: as above.
-    unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
-    limit.rlim_cur = limit.rlim_max.min(wanted);
-    // SAFETY: as above.
-    unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) };
-    if limit.rlim_cur < wanted {
-        let lowered = limit.rlim_cur.saturating_sub(DESCRIPTORS_RESERVED).max(1);
+    let maxclients = config.int("maxclients");
+    let allowed = raise_descriptors(wanted(maxclients));
+    if allowed < wanted(maxclients) {
+        let lowered = allowed.saturating_sub(DESCRIPTORS_RESERVED).max(1);
         tracing::warn!(
-            "The system allows {} open files: maxclients is lowered from {maxclients} to {lowered}. Raise the \
-             limit with 'ulimit -n'.",
-            limit.rlim_cur
+            "The system allows {allowed} open files: maxclients is lowered from {maxclients} to {lowered}. Raise the \
+             limit with 'ulimit -n'."
         );
         let _ = config.set_many(&[("maxclients", lowered.to_string())]);
     }
+}
+
+/// Makes room for `maxclients` connections or refuses to.
+pub(super) fn make_room(maxclients: i64) -> Result<(), String> {
+    let allowed = raise_descriptors(wanted(maxclients));
+    if allowed >= wanted(maxclients) {
+        return Ok(());
+    }
+    let most = allowed.saturating_sub(DESCRIPTORS_RESERVED);
+    Err(format!(
+        "The operating system is not able to handle the specified number of clients, try with {most}"
+    ))
+}
+
+fn wanted(maxclients: i64) -> u64 {
+    u64::try_from(maxclients).unwrap_or(0).saturating_add(DESCRIPTORS_RESERVED)
+}
+
+/// Allows this process `wanted` descriptors, or as many as it can; tells how many it has.
+fn raise_descriptors(wanted: u64) -> u64 {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: `limit` is a live rlimit that the call fills in.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) } != 0 || limit.rlim_cur >= wanted {
+        return limit.rlim_cur.max(wanted);
+    }
+    let (had, allowed) = (limit.rlim_cur, limit.rlim_max);
+    // More than the hard limit is for the superuser; then, all that is allowed.
+    for rlim_cur in [wanted, allowed.min(wanted)] {
+        let limit = libc::rlimit { rlim_cur, rlim_max: allowed.max(rlim_cur) };
+        // SAFETY: `limit` is a live rlimit that the call only reads.
+        if unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) } == 0 {
+            tracing::info!(
+                "Increased maximum number of open files to {rlim_cur} (it was originally set to {had})."
+            );
+            return rlim_cur;
+        }
+    }
+    had
+}
+
+/// Tells the kernel how ready it should be to end this process when memory is short.
+pub(super) fn adjust_oom_score(config: &Config) -> Result<(), String> {
+    const PATH: &str = "/proc/self/oom_score_adj";
+    /// What it was before we touched it.
+    static BASE: OnceLock<i64> = OnceLock::new();
+    let base = *BASE.get_or_init(|| {
+        std::fs::read_to_string(PATH).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    });
+    // The first value is a primary's, which every server is for now.
+    let values = config.str("oom-score-adj-values");
+    let value: i64 = values.split_whitespace().next().and_then(|v| v.parse().ok()).unwrap_or(0);
+    let score = match config.str("oom-score-adj").as_str() {
+        "no" => base,
+        "absolute" => value,
+        _ => base + value,
+    };
+    std::fs::write(PATH, score.clamp(-1000, 1000).to_string()).map_err(|e| {
+        tracing::warn!("Unable to write oom_score_adj: {e}");
+        "Failed to apply new oom_score_adj configuration, check server logs.".to_owned()
+    })
 }
 
 pub(super) fn write_pidfile(path: &Path) -> bool {

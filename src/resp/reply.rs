@@ -6,6 +6,8 @@
 use std::io::IoSlice;
 use std::sync::Arc;
 
+use crate::base::num::write_f64;
+
 /// Strings of this size are referred to rather than copied: below it, copying costs less than a cache line that cores share
 /// and one more slice for the kernel.
 const SHARED_BYTES_MIN: usize = 16 * 1024;
@@ -94,7 +96,7 @@ impl Reply {
         // The length stands first, so the number is written behind a header that has room for any length: two digits.
         let at = self.buf.len();
         self.buf.extend_from_slice(b"$00\r\n");
-        fmt(&mut self.buf, n);
+        write_f64(&mut self.buf, n);
         let len = self.buf.len() - at - 5;
         self.crlf();
         if len < 10 {
@@ -113,7 +115,7 @@ impl Reply {
             return self.bulk_f64(n);
         }
         self.buf.push(b',');
-        fmt(&mut self.buf, n);
+        write_f64(&mut self.buf, n);
         self.crlf();
     }
 
@@ -485,18 +487,6 @@ fn push_int(to: &mut Vec<u8>, n: i64) {
     to.extend_from_slice(&digits[at..]);
 }
 
-/// Stands in for `base::num::write_f64`.
-fn fmt(to: &mut Vec<u8>, n: f64) {
-    use std::io::Write;
-    if n.is_nan() {
-        to.extend_from_slice(b"nan");
-    } else if n.is_finite() && n != 0.0 && !(1e-5..1e17).contains(&n.abs()) {
-        let _ = write!(to, "{n:e}");
-    } else {
-        let _ = write!(to, "{n}");
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -756,7 +746,7 @@ mod tests {
             Node::Bulk(bytes) | Node::Verbatim(bytes) => Frame::BulkString(bytes.clone()),
             Node::Double(n) => {
                 let mut text = Vec::new();
-                fmt(&mut text, *n);
+                write_f64(&mut text, *n);
                 Frame::BulkString(text)
             }
             Node::Null => Frame::Null,

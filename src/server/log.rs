@@ -90,7 +90,10 @@ impl Visit for Message {
 fn line(at: SystemTime, rank: u8, message: &str) -> String {
     let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     let mark = ['.', '-', '*', '#'][usize::from(rank.min(3))];
-    let cut = message.floor_char_boundary(LINE_BYTES_MAX);
+    let mut cut = message.len().min(LINE_BYTES_MAX);
+    while !message.is_char_boundary(cut) {
+        cut -= 1;
+    }
     format!(
         "{}:M {}.{:03} {mark} {}\n",
         std::process::id(),

@@ -459,7 +459,6 @@ impl Slot for Pair {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::rng::Rng;
     use proptest::prelude::*;
     use std::collections::BTreeMap;
 

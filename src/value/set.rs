@@ -127,6 +127,7 @@ impl<'a> SetRef<'a> {
 }
 
 /// See [`SetRef::iter`].
+#[expect(clippy::large_enum_variant, reason = "lives on the stack of one loop")]
 pub enum Iter<'a> {
     Ints(intset::Iter<'a>),
     Packed(listpack::Iter<'a>),
@@ -535,7 +536,9 @@ mod tests {
         for size in [10usize, 300] {
             let limits = limits(4, if size == 10 { 128 } else { 0 });
             let mut cell = create_empty(b"k");
-            (0..size).for_each(|i| drop(add(&mut cell, format!("m{i}").as_bytes(), &limits, 7)));
+            (0..size).for_each(|i| {
+                let _ = add(&mut cell, format!("m{i}").as_bytes(), &limits, 7);
+            });
             let set = SetRef::of(&cell);
             let mut drawn = std::collections::HashMap::new();
             for _ in 0..size * 20 {
@@ -585,7 +588,7 @@ mod tests {
             let mut scanned = BTreeSet::new();
             let mut cursor = 0;
             loop {
-                cursor = SetRef::of(&cell).scan(cursor, 7, &mut |m| drop(scanned.insert(m.to_vec())));
+                cursor = SetRef::of(&cell).scan(cursor, 7, &mut |m| { let _ = scanned.insert(m.to_vec()); });
                 if cursor == 0 {
                     break;
                 }

@@ -283,6 +283,7 @@ fn ranks_where<T>(
 }
 
 /// See [`ZSetRef::range`].
+#[expect(clippy::large_enum_variant, reason = "lives on the stack of one loop")]
 pub enum Iter<'a> {
     Packed(listpack::Pairs<'a>),
     Large(btree::Iter<'a, Handle>),
@@ -912,6 +913,7 @@ mod tests {
             let limits = limits(entries);
             let mut cell = create(b"k", b"", 1, &limits, 9);
             let mut model: BTreeMap<Vec<u8>, f64> = BTreeMap::new();
+            #[expect(clippy::type_complexity, reason = "a pin, a copy, and what both must still hold")]
             let mut pins: Vec<(ZSetPin, Cell, Vec<(f64, Vec<u8>)>)> = Vec::new();
             for (op, m, a, b) in ops {
                 let m = if m % 3 == 0 { m.to_string() } else { format!("m{m}") }.into_bytes();
@@ -950,7 +952,7 @@ mod tests {
                             let mut gone = Vec::new();
                             remove_ranks(&mut cell, ranks, &mut |m, s| gone.push((s, m.to_vec())));
                             prop_assert_eq!(&gone, &expected);
-                            gone.iter().for_each(|(_, m)| drop(model.remove(m)));
+                            gone.iter().for_each(|(_, m)| { let _ = model.remove(m); });
                         }
                     }
                     _ => {
@@ -987,7 +989,7 @@ mod tests {
         ) {
             let limits = limits(entries);
             let mut cell = create(b"k", b"", 1, &limits, 9);
-            members.iter().for_each(|m| drop(update(&mut cell, m.as_bytes(), 0.0, ADD, &limits, 9)));
+            members.iter().for_each(|m| { let _ = update(&mut cell, m.as_bytes(), 0.0, ADD, &limits, 9); });
             fn end(kind: u8, text: &str) -> LexEnd<'_> {
                 match kind {
                     0 => LexEnd::Min,

@@ -249,7 +249,8 @@ fn a_large_value_goes_through() {
     assert_eq!(c.line(), "+PONG");
     assert_eq!(c.bulk("GET k").len(), n);
     let info = c.bulk("CLIENT INFO");
-    let capacity = info.split(' ').find_map(|f| f.strip_prefix("qbuf-free=")).unwrap().parse::<usize>().unwrap();
+    let capacity =
+        info.split(' ').find_map(|f| f.strip_prefix("qbuf-free=")).unwrap().parse::<usize>().unwrap();
     assert!(capacity < 1 << 20, "the buffer is given back: {info}");
 }
 
@@ -420,6 +421,9 @@ fn a_password_is_asked_for() {
     assert_eq!(c.ask("AUTH wrong"), "-WRONGPASS invalid username-password pair or user is disabled.");
     c.send("*1000\r\n");
     assert_eq!(c.rest(), b"-ERR Protocol error: unauthenticated multibulk length\r\n");
+    let mut c = server.connect();
+    c.send("GET k\r\n".repeat(2000));
+    assert!(c.rest().len() <= 34 * 2000 / 2, "who has not logged in gets little output");
     let mut c = server.connect();
     assert_eq!(c.ask("HELLO 3 AUTH default foobar"), "%7");
 }

@@ -45,6 +45,35 @@ fn the_manual_clock_moves_expiry() {
 }
 
 #[test]
+fn blocking_commands_block_their_thread_until_served_or_due() {
+    let server = manual();
+    std::thread::scope(|scope| {
+        let waits = |args: [&'static str; 3]| {
+            let before = blocked(&server);
+            let server = &server;
+            let thread = scope.spawn(move || server.execute(args));
+            while blocked(server) == before {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            thread
+        };
+        let served = waits(["BLPOP", "a", "0"]);
+        server.execute(["RPUSH", "a", "x"]).unwrap();
+        assert_eq!(served.join().unwrap(), Ok(Value::from(["a".into(), "x".into()])));
+        let due = waits(["BLPOP", "b", "10"]);
+        server.advance(Duration::from_secs(9));
+        assert_eq!(blocked(&server), 1);
+        server.advance(Duration::from_secs(1));
+        assert_eq!(due.join().unwrap(), Ok(Value::Null));
+    });
+    assert_eq!(blocked(&server), 0);
+}
+
+fn blocked(server: &Server) -> usize {
+    server.engine().env().gauges.blocked.load(std::sync::atomic::Ordering::Relaxed)
+}
+
+#[test]
 fn configuration_is_redis_conf() {
     let server = Server::builder().config("maxmemory", "10mb").config("save", "").workers(3).start().unwrap();
     let got = server.execute(["CONFIG", "GET", "maxmemory"]).unwrap();

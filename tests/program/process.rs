@@ -251,6 +251,34 @@ fn a_daemon_logs_to_its_file_and_rewrites_its_configuration() {
 }
 
 #[test]
+fn a_crash_leaves_a_report() {
+    use std::os::unix::process::ExitStatusExt;
+    let mut server = Running::start(tidewater().args(["--port", "0", "--print-port", "--bind", "127.0.0.1"]));
+    server.signal("-ABRT");
+    let mut log = String::new();
+    server.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(log.contains("crashed by signal: 6") && log.contains("STACK TRACE"), "{log}");
+    assert_eq!(server.child.wait().unwrap().signal(), Some(6));
+}
+
+#[test]
+fn the_process_follows_the_configuration() {
+    let server = Running::start(tidewater().args(["--port", "0", "--print-port", "--bind", "127.0.0.1"]));
+    let mut client = server.connect();
+    let score = || std::fs::read_to_string(format!("/proc/{}/oom_score_adj", server.child.id())).unwrap();
+    let before = score();
+    assert_eq!(
+        ask(&mut client, "CONFIG SET oom-score-adj absolute oom-score-adj-values \"900 1 1\""),
+        "+OK\r\n"
+    );
+    assert_eq!(score().trim(), "900");
+    assert_eq!(ask(&mut client, "CONFIG SET oom-score-adj no"), "+OK\r\n");
+    assert_eq!(score(), before);
+    let refused = ask(&mut client, "CONFIG SET maxclients 4000000000");
+    assert!(refused.contains("not able to handle the specified number of clients"), "{refused}");
+}
+
+#[test]
 fn a_port_in_use_stops_the_start() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = taken.local_addr().unwrap().port().to_string();

@@ -70,15 +70,6 @@ impl Local {
         }
     }
 
-    /// The reply of this client's blocked command, once it has one.
-    pub fn woken(&mut self) -> Option<String> {
-        let mut mail = Reply::new(false);
-        self.session.client.take_mail(&mut mail);
-        let waiter = self.engine.env().clients.get(self.session.client.id)?.waiter.lock().clone();
-        assert!(waiter.is_none(), "still blocked");
-        None
-    }
-
     /// Messages pushed to this client.
     pub fn mail(&mut self) -> String {
         let mut mail = Reply::new(false);

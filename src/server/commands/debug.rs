@@ -130,7 +130,7 @@ fn object(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let mut text = format!(
         "Value at:{:p} refcount:1 encoding:{} serializedlength:{} lru:{} lru_seconds_idle:{idle}",
         cell.key().as_ptr(),
-        encoding_name(cell),
+        encoding_name(cell, ctx.limits()),
         serialized_len(cell),
         cell.access(),
     );
@@ -350,7 +350,7 @@ fn htstats_key(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 fn listpack(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let cell = ctx.keys.peek(&args[2]).ok_or(CommandError::NO_SUCH_KEY)?;
-    if encoding_name(cell) != "listpack" {
+    if encoding_name(cell, ctx.limits()) != "listpack" {
         return Err(CommandError::new("ERR Not a listpack encoded object."));
     }
     let list = crate::value::listpack::Listpack::new(cell.body());
