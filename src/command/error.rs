@@ -35,6 +35,10 @@ impl CommandError {
         CommandError::Text(Cow::Borrowed("ERR offset is out of range"));
     pub const DB_OUT_OF_RANGE: CommandError =
         CommandError::Text(Cow::Borrowed("ERR DB index is out of range"));
+    /// A number that Redis keeps in 32 bits.
+    pub const INT_OUT_OF_RANGE: CommandError = CommandError::Text(Cow::Borrowed(
+        "ERR value is out of range, value must between -2147483648 and 2147483647",
+    ));
     pub const INVALID_CURSOR: CommandError = CommandError::Text(Cow::Borrowed("ERR invalid cursor"));
     pub const OOM: CommandError =
         CommandError::Text(Cow::Borrowed("OOM command not allowed when used memory > 'maxmemory'."));

@@ -161,10 +161,12 @@ impl Engine {
             Ok(Admitted::Paused(until)) => return Called::Paused(until),
             Err(Refused { mut error, command }) => {
                 let is_exec = command.is_some_and(|id| env.commands.get(id).name == "exec");
-                if session.in_multi() && is_exec {
+                if is_exec {
                     crate::txn::abandon(env, session);
-                    let why = "EXECABORT Transaction discarded because of: ";
-                    error = CommandError::Bytes([why.as_bytes(), error.as_bytes()].concat().into());
+                    let why = error.as_bytes();
+                    let why = why.strip_prefix(b"ERR ").unwrap_or(why);
+                    let text = [b"EXECABORT Transaction discarded because of: ".as_slice(), why].concat();
+                    error = CommandError::Bytes(text.into());
                 } else if let Some(multi) = &mut session.multi {
                     multi.aborted = true;
                 }
