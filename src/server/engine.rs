@@ -15,7 +15,7 @@ use crate::command::row::Locks;
 use crate::command::session::{Queued, ReplyMode};
 use crate::command::stats::WorkerStats;
 use crate::command::table::CommandTable;
-use crate::command::{self, Command, CommandError, Flags, Lane, Ran, Runner, Session};
+use crate::command::{self, Command, CommandError, Flags, Lane, Ran, Request, Runner, Session};
 use crate::keyspace::{Keyspace, ShardSet, Waiter};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
@@ -343,7 +343,9 @@ impl Engine {
                 None => return Called::SlowLane,
             },
         };
-        command::run(env, worker.runner(), locked, session, reply, &[(command, args)]).1.into()
+        command::run(env, worker.runner(), locked, session, reply, &[Request { command, args, known: None }])
+            .1
+            .into()
     }
 
     /// Runs pipelined requests; tells how many ran, and how the last one ended. Stops after one that did not simply
@@ -400,14 +402,25 @@ impl Engine {
         if !plain || requests.len() < 2 {
             return (0, Called::Done);
         }
-        let mut group: SmallVec<[(&Command, Args<'_>); GROUP_MAX]> = SmallVec::new();
+        let mut group: SmallVec<[Request<'_, '_>; GROUP_MAX]> = SmallVec::new();
         let mut hashes: SmallVec<[u64; GROUP_KEYS_MAX]> = SmallVec::new();
         let mut shards = ShardSet::None;
         for &args in requests.iter().take(GROUP_MAX) {
-            let Some(command) = env.commands.find(args.name()).filter(|c| c.is_plain()) else { break };
+            // Most often the one before, again.
+            let again = group.last().filter(|r| r.args.name() == args.name()).map(|r| r.command);
+            let Some(command) = again.or_else(|| env.commands.find(args.name()).filter(|c| c.is_plain()))
+            else {
+                break;
+            };
             let before = hashes.len();
+            let mut known = None;
+            let mut add = |i: usize, _: &'static str| {
+                let hash = env.keyspace.hash(&args[i]);
+                known.get_or_insert((i, hash));
+                hashes.push(hash);
+            };
             if !command.arity.accepts(args.len())
-                || !command.each_key(args, &mut |i, _| hashes.push(env.keyspace.hash(&args[i])))
+                || !command.each_key(args, &mut add)
                 || hashes.len() > GROUP_KEYS_MAX
             {
                 hashes.truncate(before);
@@ -417,9 +430,11 @@ impl Engine {
                 env.keyspace.prefetch(hash);
                 shards.add(env.keyspace.shard_of(hash));
             }
-            group.push((command, args));
+            group.push(Request { command, args, known });
         }
-        let Some((last, _)) = group.last().filter(|_| group.len() > 1) else { return (0, Called::Done) };
+        let Some(Request { command: last, .. }) = group.last().filter(|_| group.len() > 1) else {
+            return (0, Called::Done);
+        };
         session.client.last_command.store(last.id, Ordering::Relaxed);
         shards.seal();
         let Some(locked) = env.keyspace.try_lock(&shards) else { return (0, Called::Done) };

@@ -11,7 +11,7 @@
 //!   bytes.
 //! - Nodes and chunks are changed only through `Arc::make_mut`: a pin (a clone) never changes.
 use std::ops::Deref;
-use std::sync::Arc;
+use triomphe::Arc;
 
 use smallvec::SmallVec;
 
