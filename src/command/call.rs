@@ -211,7 +211,7 @@ pub(super) fn invoke(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn write_error(ctx: &mut Context<'_>, e: &CommandError) {
-    ctx.reply.error(&e.to_string());
+    ctx.reply.error_bytes(e.as_bytes());
     ctx.keys.stats.error_replies.add(1);
     ctx.env.stats.count_error(e.code());
 }

@@ -161,9 +161,12 @@ impl Engine {
             Ok(Admitted::Paused(until)) => return Called::Paused(until),
             Err(Refused { mut error, command }) => {
                 let is_exec = command.is_some_and(|id| env.commands.get(id).name == "exec");
-                if session.in_multi() && is_exec {
+                if is_exec {
                     crate::txn::abandon(env, session);
-                    error = CommandError::new(format!("EXECABORT Transaction discarded because of: {error}"));
+                    let why = error.as_bytes();
+                    let why = why.strip_prefix(b"ERR ").unwrap_or(why);
+                    let text = [b"EXECABORT Transaction discarded because of: ".as_slice(), why].concat();
+                    error = CommandError::Bytes(text.into());
                 } else if let Some(multi) = &mut session.multi {
                     multi.aborted = true;
                 }
@@ -172,7 +175,7 @@ impl Engine {
                 }
                 worker.stats.error_replies.add(1);
                 env.stats.count_error(error.code());
-                reply.error(&error.to_string());
+                reply.error_bytes(error.as_bytes());
                 Called::Done
             }
         };
@@ -272,11 +275,11 @@ impl Engine {
         };
         if args.len() > 1 && table.is_container(command) {
             command = table.find_sub(command, &args[1]).ok_or_else(|| Refused {
-                error: CommandError::new(format!(
-                    "ERR unknown subcommand '{}'. Try {} HELP.",
-                    lossy(&args[1][..args[1].len().min(128)]),
-                    command.full_name.to_ascii_uppercase()
-                )),
+                error: CommandError::quoting(
+                    "ERR unknown subcommand '",
+                    &args[1][..args[1].len().min(128)],
+                    &format!("'. Try {} HELP.", command.full_name.to_ascii_uppercase()),
+                ),
                 command: Some(command.id),
             })?;
         }
@@ -579,22 +582,23 @@ fn queue_writes(env: &Env, session: &Session) -> bool {
     session.multi.iter().flat_map(|m| &m.queue).any(|q| env.commands.get(q.command).flags.has(may))
 }
 
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 fn unknown_command(args: Args<'_>) -> CommandError {
-    let mut shown = String::new();
+    let shown = |bytes: &[u8], most: usize| {
+        let bytes = &bytes[..bytes.len().min(most)];
+        bytes.split(|&b| b == 0).next().unwrap_or_default().to_vec()
+    };
+    let mut text = b"ERR unknown command '".to_vec();
+    text.extend(shown(args.name(), 128));
+    text.extend_from_slice(b"', with args beginning with: ");
+    let start = text.len();
     for arg in args.iter().skip(1) {
-        if shown.len() >= 128 {
+        let used = text.len() - start;
+        if used >= 128 {
             break;
         }
-        let room = 128 - shown.len();
-        shown.push_str(&format!("'{}' ", lossy(&arg[..arg.len().min(room)])));
+        text.push(b'\'');
+        text.extend(shown(arg, 128 - used));
+        text.extend_from_slice(b"' ");
     }
-    let name = args.name();
-    CommandError::new(format!(
-        "ERR unknown command '{}', with args beginning with: {shown}",
-        lossy(&name[..name.len().min(128)])
-    ))
+    CommandError::Bytes(text.into())
 }

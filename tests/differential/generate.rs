@@ -109,6 +109,7 @@ impl Generator {
             (14, templates::GENERIC),
             (3, templates::TRANSACTIONS),
             (2, templates::OTHER),
+            (1, templates::BLOCKING),
         ];
         Self {
             rng: Rng::from_seed(seed),
@@ -220,7 +221,7 @@ impl Generator {
 
     fn fill(&mut self, name: &str, out: &mut Args) {
         let arg = match name {
-            "s" | "l" | "S" | "z" | "h" | "k" => {
+            "s" | "l" | "S" | "z" | "y" | "h" | "k" => {
                 let kind = name.chars().next().unwrap_or('k');
                 self.key(kind)
             }
@@ -237,9 +238,23 @@ impl Generator {
                 self.fill("sc", out);
                 self.member()
             }
+            "ym" => {
+                out.push(b"0".to_vec());
+                self.member()
+            }
             "m" | "f" => self.member(),
             "im" => (self.below(40) - 5).to_string().into_bytes(),
             "n" => self.number(),
+            // No time that could pass meanwhile.
+            "xn" => loop {
+                let n = self.number();
+                let small = |n: &[u8]| {
+                    std::str::from_utf8(n).ok()?.parse().ok().filter(|n| (1..1_000_000).contains(n))
+                };
+                if small(&n).is_none() {
+                    break n;
+                }
+            },
             "i" => (self.below(26) - 10).to_string().into_bytes(),
             "c" => {
                 if self.chance(4) {
@@ -301,7 +316,9 @@ impl Generator {
     }
 
     fn key(&mut self, kind: char) -> Vec<u8> {
-        let kind = if kind == 'k' || self.chance(3) { self.pick(&['s', 'l', 'S', 'z', 'h']) } else { kind };
+        // The order of members by name is defined among equal scores only: such sets stay among themselves.
+        let other = kind != 'y' && self.chance(3);
+        let kind = if kind == 'k' || other { self.pick(&['s', 'l', 'S', 'z', 'h']) } else { kind };
         format!("{kind}:{}", self.below(5)).into_bytes()
     }
 

@@ -99,7 +99,7 @@ impl Pair {
                     && ours.parts.len() == queue.len()
                     && queue.iter().zip(parts).all(|((args, how), (a, b))| same(*how, args, a, b));
             }
-            b"EXEC" | b"DISCARD" | b"MULTI" => queue.clear(),
+            b"EXEC" | b"DISCARD" => queue.clear(),
             _ if theirs.raw == b"+QUEUED\r\n" => queue.push((step.args.clone(), step.compare)),
             _ => {}
         }

@@ -9,16 +9,17 @@
 //! these.
 
 pub const STRINGS: &str = "\
-=  SET $s $v [||||NX|XX|GET|EX $ex|PX $px|KEEPTTL|EXAT $at|NX GET|XX GET|GET KEEPTTL|EX $n|PXAT $n|NX XX|EX 5 PX 5|$v]
+e  OBJECT ENCODING $s
+=! SET $s $v [||||NX|XX|GET|EX $ex|PX $px|KEEPTTL|EXAT $at|NX GET|XX GET|GET KEEPTTL|EX $xn|PXAT $n|NX XX|EX 5 PX 5|$v]
 =  GET $s
 =  GET $s
 =  SETNX $s $v
-=  SETEX $s $ex $v
-=  SETEX $s $n $v
-=  PSETEX $s $px $v
+=! SETEX $s $ex $v
+=! SETEX $s $xn $v
+=! PSETEX $s $px $v
 =  GETSET $s $v
 =  GETDEL $s
-=  GETEX $s [|EX $ex|PX $px|EXAT $at|PERSIST|EX $n|PERSIST EX 5|$v]
+=! GETEX $s [|EX $ex|PX $px|EXAT $at|PERSIST|EX $xn|PERSIST EX 5|$v]
 =  APPEND $s $v
 =  STRLEN $s
 =  SETRANGE $s $off $v
@@ -52,6 +53,7 @@ pub const BITMAPS: &str = "\
 
 pub const LISTS: &str = "\
 =  LPUSH $l $v*
+e  OBJECT ENCODING $l
 =  RPUSH $l $v*
 =  RPUSH $l $v*
 =  LPUSHX $l $v*
@@ -72,16 +74,12 @@ pub const LISTS: &str = "\
 =  LMOVE $l $l [LEFT|RIGHT|$v] [LEFT|RIGHT]
 =  LMPOP $c $l* [LEFT|RIGHT] [|COUNT $c]
 =  LMPOP 2 $l $l [LEFT|RIGHT] [|COUNT $c]
-=! BLPOP $l $l [0.01|-1|abc]
-=! BRPOP $l 0.01
-=! BLMOVE $l $l [LEFT|RIGHT] [LEFT|RIGHT] 0.01
-=! BRPOPLPUSH $l $l 0.01
-=! BLMPOP 0.01 2 $l $l [LEFT|RIGHT] [|COUNT $c]
 ";
 
 pub const SETS: &str = "\
 =  SADD $S $m*
 =  SADD $S $m*
+e  OBJECT ENCODING $S
 =  SADD $S $im*
 =  SREM $S $m*
 =  SREM $S $im*
@@ -90,7 +88,7 @@ pub const SETS: &str = "\
 =  SMISMEMBER $S $m*
 ~  SMEMBERS $S
 =  SMOVE $S $S $m
-~! SPOP $S [1000|1000|0|-1|$v]
+~! SPOP $S [1000|1000|0|-1|abc]
 ?  SRANDMEMBER $S [|$c|1000|-3]
 ~  SINTER $S*
 ~  SUNION $S*
@@ -103,39 +101,40 @@ pub const SETS: &str = "\
 ";
 
 pub const ZSETS: &str = "\
+e  OBJECT ENCODING $z
 =  ZADD $z $sm*
 =  ZADD $z $sm*
+=! ZADD $y $ym*
+=! ZADD $y $ym*
 =  ZADD $z [NX|XX|GT|LT|CH|XX CH|GT CH|NX XX|NX GT|$v] $sm*
 =  ZADD $z [|NX|XX|GT|CH] INCR $sc $m
 =  ZINCRBY $z $sc $m
 =  ZREM $z $m*
+=  ZRANGESTORE $y $y $lx $lx BYLEX [|REV|LIMIT 0 $c]
 =  ZCARD $z
 =  ZSCORE $z $m
 =  ZMSCORE $z $m*
 =  ZRANK $z $m
 =  ZREVRANK $z $m
 =  ZCOUNT $z $sr $sr
-=  ZLEXCOUNT $z $lx $lx
+=  ZLEXCOUNT $y $lx $lx
 =  ZRANGE $z $i $i [|WITHSCORES|REV|REV WITHSCORES|$v]
 =  ZRANGE $z 0 -1 WITHSCORES
 =  ZRANGE $z $sr $sr BYSCORE [|WITHSCORES|REV|LIMIT $i $i|REV LIMIT $c $c WITHSCORES]
-=  ZRANGE $z $lx $lx BYLEX [|REV|LIMIT $i $i|WITHSCORES]
+=  ZRANGE $y $lx $lx BYLEX [|REV|LIMIT $i $i|WITHSCORES]
 =  ZREVRANGE $z $i $i [|WITHSCORES]
 =  ZRANGEBYSCORE $z $sr $sr [|WITHSCORES|LIMIT $i $i|WITHSCORES LIMIT $c $c]
 =  ZREVRANGEBYSCORE $z $sr $sr [|WITHSCORES|LIMIT $i $i]
-=  ZRANGEBYLEX $z $lx $lx [|LIMIT $i $i]
-=  ZREVRANGEBYLEX $z $lx $lx [|LIMIT $i $i]
-=  ZRANGESTORE $z $z [$i $i|$i $i REV|$sr $sr BYSCORE|$lx $lx BYLEX|$sr $sr BYSCORE LIMIT $c $c]
+=  ZRANGEBYLEX $y $lx $lx [|LIMIT $i $i]
+=  ZREVRANGEBYLEX $y $lx $lx [|LIMIT $i $i]
+=  ZRANGESTORE $z $z [$i $i|$i $i REV|$sr $sr BYSCORE|$sr $sr BYSCORE LIMIT $c $c]
 =  ZREMRANGEBYRANK $z $i $i
 =  ZREMRANGEBYSCORE $z $sr $sr
-=  ZREMRANGEBYLEX $z $lx $lx
+=  ZREMRANGEBYLEX $y $lx $lx
 =  ZPOPMIN $z [|$c|$n]
 =  ZPOPMAX $z [|$c|$n]
 =  ZMPOP 2 $z $z [MIN|MAX|$v] [|COUNT $c]
 =  ZMPOP $n $z $z [MIN|MAX]
-=! BZPOPMIN $z $z [0.01|-1|1e400]
-=! BZPOPMAX $z 0.01
-=! BZMPOP 0.01 2 $z $z [MIN|MAX] [|COUNT $c]
 =  ZUNION 2 $z $z [|WITHSCORES|WEIGHTS $w $w|AGGREGATE [MIN] WITHSCORES|AGGREGATE MAX|WEIGHTS 2 $v|$v]
 =  ZUNION 2 $z $S [|WITHSCORES]
 =  ZINTER 2 $z $z [|WITHSCORES|WEIGHTS $w $w WITHSCORES|AGGREGATE $v]
@@ -149,6 +148,7 @@ pub const ZSETS: &str = "\
 ";
 
 pub const HASHES: &str = "\
+e  OBJECT ENCODING $h
 =  HSET $h $fv*
 =  HSET $h $fv*
 =  HMSET $h $fv*
@@ -166,7 +166,8 @@ pub const HASHES: &str = "\
 ~  HVALS $h
 2  HGETALL $h
 ?  HRANDFIELD $h [|$c|1000|-3]
-2  HRANDFIELD $h 100000 [|$v]
+~  HRANDFIELD $h 100000 [|$v]
+2  HRANDFIELD $h 100000 WITHVALUES
 ";
 
 pub const GENERIC: &str = "\
@@ -181,11 +182,11 @@ pub const GENERIC: &str = "\
 =  MOVE $k [1|0|99|$v]
 ~  KEYS $pat
 ~  KEYS *
-=  EXPIRE $k $ex [|NX|XX|GT|LT|NX XX|GT LT|$v]
-=  EXPIRE $k $n
-=  PEXPIRE $k $px [|NX|XX|GT|LT]
-=  EXPIREAT $k $at [|NX|XX|GT|LT]
-=  PEXPIREAT $k $n
+=! EXPIRE $k $ex [|NX|XX|GT|LT|NX XX|GT LT|$v]
+=! EXPIRE $k $xn
+=! PEXPIRE $k $px [|NX|XX|GT|LT]
+=! EXPIREAT $k $at [|NX|XX|GT|LT]
+=! PEXPIREAT $k $n
 =  PERSIST $k
 t  TTL $k
 T  PTTL $k
@@ -195,7 +196,7 @@ e  OBJECT ENCODING $k
 =  OBJECT $v $k
 =  SORT $l [ALPHA|ALPHA DESC|ALPHA LIMIT $i $i|ALPHA STORE $l||DESC|LIMIT 0 $c]
 =  SORT $S [ALPHA|ALPHA DESC LIMIT 1 5|ALPHA STORE $l|]
-=  SORT $z [ALPHA|BY nosort|BY nosort DESC LIMIT 0 3|ALPHA GET # GET h:*|ALPHA BY s:* GET # GET s:*]
+=  SORT $z [ALPHA|BY nosort|BY nosort DESC LIMIT 0 3|ALPHA GET # GET h:*|ALPHA GET # GET s:*]
 =  SORT_RO $l [ALPHA|ALPHA LIMIT 0 $c|STORE $l]
 =  SELECT [0|0|0|1|99|$v]
 =  SELECT 0
@@ -219,10 +220,22 @@ pub const OTHER: &str = "\
 =  OBJECT
 =  OBJECT ENCODING
 =  CLIENT GETNAME
-=  COMMAND GETKEYS [MSET $s $v $s $v|GET $s|ZUNIONSTORE $z 2 $z $z|EVAL x 0|PING|SORT $l STORE $s]
+=  COMMAND GETKEYS [MSET $s $v $s $v|GET $s|ZUNIONSTORE $z 2 $z $z|PING|SORT $l STORE $s]
 =! WAIT 0 0
 =  BITOP
 =  LMPOP 0 $l LEFT
 =  SINTERCARD 0 $S
 =  PUBLISH $v $v
+";
+
+/// Each may wait for its timeout: few of them.
+pub const BLOCKING: &str = "\
+=! BLPOP $l $l [0.001|-1|abc]
+=! BRPOP $l 0.001
+=! BLMOVE $l $l [LEFT|RIGHT] [LEFT|RIGHT] 0.001
+=! BRPOPLPUSH $l $l 0.001
+=! BLMPOP 0.001 2 $l $l [LEFT|RIGHT] [|COUNT $c]
+=! BZPOPMIN $z $z [0.001|-1|abc]
+=! BZPOPMAX $z 0.001
+=! BZMPOP 0.001 2 $z $z [MIN|MAX] [|COUNT $c]
 ";
