@@ -1,8 +1,11 @@
 //! All integration tests, one target: it links once.
 mod commands;
+mod concurrency;
+mod differential;
 mod net;
 mod program;
 mod support;
+mod tidy;
 
 /// Counts what is in use, as the program does: `maxmemory` means nothing otherwise.
 #[global_allocator]

@@ -26,6 +26,15 @@ pub enum Ran {
     SlowLane,
 }
 
+/// A command with its arguments.
+#[derive(Clone, Copy)]
+pub struct Request<'a, 'b> {
+    pub command: &'a Command,
+    pub args: Args<'b>,
+    /// An argument whose hash was already needed, by its index.
+    pub known: Option<(usize, u64)>,
+}
+
 /// What a thread that runs commands has of its own.
 pub struct Runner<'a> {
     pub stats: &'a WorkerStats,
@@ -47,22 +56,24 @@ pub fn run<'a>(
     locked: Locked<'a>,
     session: &'a mut Session,
     reply: &'a mut Reply,
-    requests: &[(&'a Command, Args<'_>)],
+    requests: &[Request<'a, '_>],
 ) -> (usize, Ran) {
     let Runner { stats, rng, lane, now, ticks } = runner;
-    let Some(&(first, _)) = requests.first() else { return (0, Ran::Done) };
+    let Some(first) = requests.first().map(|r| r.command) else { return (0, Ran::Done) };
     let mut view = View::new(locked, env, stats, rng, lane, session.db, now);
     view.no_touch = session.no_touch;
     view.grouped = requests.len() > 1;
     let mut ctx = Context { keys: view, reply, session, env, command: first, block: None, resumed: false };
-    for (i, &(command, args)) in requests.iter().enumerate() {
+    for (i, &Request { command, args, known }) in requests.iter().enumerate() {
         let mark = ctx.reply.mark();
         ctx.command = command;
-        ctx.keys.set_request(args);
+        ctx.keys.set_request(args, known);
         let failed = match (command.handler)(&mut ctx, args) {
             Ok(()) => false,
             Err(CommandError::SlowLane) => {
                 ctx.reply.truncate(mark);
+                // A key may have been found expired on the way.
+                finish(&mut ctx);
                 return (i, Ran::SlowLane);
             }
             Err(e) => {
@@ -184,7 +195,7 @@ const WAITER_ROUNDS_MAX: usize = 10_000;
 /// Runs a nested command's handler; counts it by itself.
 pub(super) fn invoke(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let start = ctx.env.clock.ticks();
-    ctx.keys.set_request(args);
+    ctx.keys.set_request(args, None);
     let result = (ctx.command.handler)(ctx, args);
     let failed = match &result {
         Ok(()) => false,
@@ -200,7 +211,7 @@ pub(super) fn invoke(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn write_error(ctx: &mut Context<'_>, e: &CommandError) {
-    ctx.reply.error(&e.to_string());
+    ctx.reply.error_bytes(e.as_bytes());
     ctx.keys.stats.error_replies.add(1);
     ctx.env.stats.count_error(e.code());
 }
@@ -277,7 +288,7 @@ fn serve_one(ctx: &mut Context<'_>, waiter: &Arc<Waiter>) {
     let was = (ctx.command, ctx.keys.db, ctx.keys.nested);
     (ctx.command, ctx.keys.db, ctx.keys.nested, ctx.resumed) = (command, waiter.db, false, true);
     let start = env.clock.ticks();
-    ctx.keys.set_request(args);
+    ctx.keys.set_request(args, None);
     let result = (command.handler)(ctx, args);
     let failed = result.is_err();
     if let Err(e) = &result {

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum CommandError {
     /// A fixed or formatted text, with its code word.
     Text(Cow<'static, str>),
+    /// As `Text`, with what the client sent in it, which need not be UTF-8.
+    Bytes(Box<[u8]>),
     /// Nothing was done: run it again on a thread that owns its time.
     SlowLane,
 }
@@ -33,6 +35,10 @@ impl CommandError {
         CommandError::Text(Cow::Borrowed("ERR offset is out of range"));
     pub const DB_OUT_OF_RANGE: CommandError =
         CommandError::Text(Cow::Borrowed("ERR DB index is out of range"));
+    /// A number that Redis keeps in 32 bits.
+    pub const INT_OUT_OF_RANGE: CommandError = CommandError::Text(Cow::Borrowed(
+        "ERR value is out of range, value must between -2147483648 and 2147483647",
+    ));
     pub const INVALID_CURSOR: CommandError = CommandError::Text(Cow::Borrowed("ERR invalid cursor"));
     pub const OOM: CommandError =
         CommandError::Text(Cow::Borrowed("OOM command not allowed when used memory > 'maxmemory'."));
@@ -52,6 +58,21 @@ impl CommandError {
         CommandError::Text(text.into())
     }
 
+    /// As `new`, with what the client sent in the middle: up to a NUL, where Redis ends it too.
+    pub fn quoting(before: &str, sent: &[u8], after: &str) -> Self {
+        let sent = sent.split(|&b| b == 0).next().unwrap_or_default();
+        CommandError::Bytes([before.as_bytes(), sent, after.as_bytes()].concat().into())
+    }
+
+    /// The text as it goes to the client.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            CommandError::Text(t) => t.as_bytes(),
+            CommandError::Bytes(b) => b,
+            CommandError::SlowLane => b"ERR the command needs the slow lane",
+        }
+    }
+
     /// `name` as the client knows the command: `get`, `config|set`.
     pub fn wrong_arity(name: &str) -> Self {
         Self::new(format!("ERR wrong number of arguments for '{name}' command"))
@@ -63,19 +84,14 @@ impl CommandError {
 
     /// The first word: what INFO errorstats counts under.
     pub fn code(&self) -> &str {
-        match self {
-            CommandError::Text(t) => t.split(' ').next().unwrap_or("ERR"),
-            CommandError::SlowLane => "ERR",
-        }
+        let word = self.as_bytes().split(|&b| b == b' ').next();
+        word.and_then(|w| std::str::from_utf8(w).ok()).unwrap_or("ERR")
     }
 }
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            CommandError::Text(t) => f.write_str(t),
-            CommandError::SlowLane => f.write_str("ERR the command needs the slow lane"),
-        }
+        f.write_str(&String::from_utf8_lossy(self.as_bytes()))
     }
 }
 

@@ -71,8 +71,7 @@ impl Conditions {
                 () if eq_nocase(word, "gt") => &mut c.gt,
                 () if eq_nocase(word, "lt") => &mut c.lt,
                 () => {
-                    let word = String::from_utf8_lossy(word);
-                    return Err(CommandError::new(format!("ERR Unsupported option {word}")));
+                    return Err(CommandError::quoting("ERR Unsupported option ", word, ""));
                 }
             };
             *flag = true;

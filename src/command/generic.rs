@@ -148,7 +148,8 @@ const SAME_OBJECT: CommandError =
 
 /// A database's number, as an argument.
 fn database(ctx: &Context<'_>, arg: &[u8]) -> Result<usize, CommandError> {
-    let n = parse_i64(arg).and_then(|n| i32::try_from(n).ok()).ok_or(CommandError::NOT_INTEGER)?;
+    let n = parse_i64(arg).ok_or(CommandError::NOT_INTEGER)?;
+    let n = i32::try_from(n).map_err(|_| CommandError::INT_OUT_OF_RANGE)?;
     let db = usize::try_from(n).ok().filter(|n| *n < ctx.env.keyspace.databases());
     db.ok_or(CommandError::DB_OUT_OF_RANGE)
 }

@@ -420,7 +420,10 @@ impl Command {
     #[inline]
     pub fn is_plain(&self) -> bool {
         const NOT: Flags = Flags::BLOCKING.with(Flags::UNQUEUED).with(Flags::PUBSUB).with(Flags::ADMIN);
-        self.locks == Locks::Keys && !self.specs.is_empty() && !self.flags.has(NOT)
+        self.locks == Locks::Keys
+            && self.locks_for.is_none()
+            && !self.specs.is_empty()
+            && !self.flags.has(NOT)
     }
 
     /// Calls back with the index and the flags of each key. `false` when the arguments cannot be right.

@@ -90,9 +90,12 @@ impl<'a> View<'a> {
         self.env
     }
 
-    /// From here on handlers work for this request.
-    pub(super) fn set_request(&mut self, args: Args<'_>) {
-        self.last = (std::ptr::null(), 0, 0);
+    /// From here on handlers work for this request; `known` is an argument whose hash was already needed.
+    pub(super) fn set_request(&mut self, args: Args<'_>, known: Option<(usize, u64)>) {
+        self.last = match known {
+            Some((i, hash)) => (args[i].as_ptr(), args[i].len(), hash),
+            None => (std::ptr::null(), 0, 0),
+        };
         let bytes = args.buffer().as_ptr_range();
         self.request = bytes.start as usize..bytes.end as usize;
     }
@@ -111,6 +114,7 @@ impl<'a> View<'a> {
     }
 
     /// Removes the key if its time has come.
+    #[inline]
     fn expire_if_due(&mut self, hash: u64, key: &[u8]) {
         let Some(db) = self.locked.db(self.db, hash) else { return };
         if db.volatile_len() == 0 {
@@ -167,6 +171,7 @@ impl<'a> View<'a> {
         self.locked.db(self.db, hash).is_some_and(|db| db.get(hash, key).is_some())
     }
 
+    #[inline]
     fn read(&mut self, key: &[u8], touch: bool) -> Option<&Cell> {
         let hash = self.hash(key);
         self.expire_if_due(hash, key);

@@ -14,7 +14,7 @@ use crate::value::table;
 pub enum ShardSet {
     #[default]
     None,
-    Some(SmallVec<[u32; 4]>),
+    Some(SmallVec<[u32; 16]>),
     All,
 }
 
@@ -53,7 +53,33 @@ const WORKER_WAIT: Duration = Duration::from_micros(50);
 enum Guards<'k> {
     None,
     One(MutexGuard<'k, Shard>),
-    Many(Vec<MutexGuard<'k, Shard>>),
+    Many(Many<'k>),
+}
+
+/// Several shards. `hint` guesses a shard's place from the low bits of its number.
+struct Many<'k> {
+    guards: Vec<MutexGuard<'k, Shard>>,
+    hint: [u8; HINTS],
+}
+
+const HINTS: usize = 64;
+
+impl<'k> Many<'k> {
+    fn new(guards: Vec<MutexGuard<'k, Shard>>) -> Self {
+        let mut hint = [0; HINTS];
+        for (i, g) in guards.iter().enumerate().take(HINTS) {
+            hint[g.id as usize % HINTS] = i as u8;
+        }
+        Self { guards, hint }
+    }
+
+    fn position(&self, shard: u32) -> Option<usize> {
+        let guess = usize::from(self.hint[shard as usize % HINTS]);
+        if self.guards.get(guess).is_some_and(|g| g.id == shard) {
+            return Some(guess);
+        }
+        self.guards.binary_search_by_key(&shard, |g| g.id).ok()
+    }
 }
 
 impl<'k> Guards<'k> {
@@ -61,7 +87,7 @@ impl<'k> Guards<'k> {
         match self {
             Guards::None => &[],
             Guards::One(g) => std::slice::from_ref(g),
-            Guards::Many(v) => v,
+            Guards::Many(m) => &m.guards,
         }
     }
 
@@ -69,7 +95,7 @@ impl<'k> Guards<'k> {
         match self {
             Guards::None => &mut [],
             Guards::One(g) => std::slice::from_mut(g),
-            Guards::Many(v) => v,
+            Guards::Many(m) => &mut m.guards,
         }
     }
 
@@ -77,10 +103,10 @@ impl<'k> Guards<'k> {
         let mut all = match std::mem::replace(self, Guards::None) {
             Guards::None => return *self = Guards::One(guard),
             Guards::One(g) => vec![g],
-            Guards::Many(v) => v,
+            Guards::Many(m) => m.guards,
         };
         all.insert(at, guard);
-        *self = Guards::Many(all);
+        *self = Guards::Many(Many::new(all));
     }
 }
 
@@ -97,9 +123,11 @@ impl Keyspace {
             ShardSet::None => Guards::None,
             ShardSet::Some(v) => match v.as_slice() {
                 [one] => Guards::One(self.slots[*one as usize].shard.lock()),
-                v => Guards::Many(v.iter().map(|&s| self.slots[s as usize].shard.lock()).collect()),
+                v => {
+                    Guards::Many(Many::new(v.iter().map(|&s| self.slots[s as usize].shard.lock()).collect()))
+                }
             },
-            ShardSet::All => Guards::Many(self.slots.iter().map(|s| s.shard.lock()).collect()),
+            ShardSet::All => Guards::Many(Many::new(self.slots.iter().map(|s| s.shard.lock()).collect())),
         };
         Locked { ks: self, guards }
     }
@@ -114,9 +142,15 @@ impl Keyspace {
             ShardSet::None => Guards::None,
             ShardSet::Some(v) => match v.as_slice() {
                 [one] => Guards::One(take(*one as usize)?),
-                v => Guards::Many(v.iter().map(|&s| take(s as usize)).collect::<Option<_>>()?),
+                v => {
+                    let mut guards = Vec::with_capacity(v.len());
+                    for &s in v {
+                        guards.push(take(s as usize)?);
+                    }
+                    Guards::Many(Many::new(guards))
+                }
             },
-            ShardSet::All => Guards::Many((0..self.slots.len()).map(take).collect::<Option<_>>()?),
+            ShardSet::All => Guards::Many(Many::new((0..self.slots.len()).map(take).collect::<Option<_>>()?)),
         };
         Some(Locked { ks: self, guards })
     }
@@ -151,8 +185,8 @@ impl<'k> Locked<'k> {
         match &self.guards {
             Guards::None => None,
             Guards::One(g) => (g.id == shard).then_some(0),
-            Guards::Many(v) if v.len() == self.ks.slots.len() => Some(shard as usize),
-            Guards::Many(v) => v.binary_search_by_key(&shard, |g| g.id).ok(),
+            Guards::Many(m) if m.guards.len() == self.ks.slots.len() => Some(shard as usize),
+            Guards::Many(m) => m.position(shard),
         }
     }
 

@@ -232,10 +232,9 @@ fn list(ctx: &mut Context<'_>, args: Args<'_>, kind: Kind) -> Outcome {
 }
 
 fn wrong_subcommand(args: Args<'_>) -> CommandError {
-    CommandError::new(format!(
-        "ERR unknown subcommand or wrong number of arguments for '{}'. Try PUBSUB HELP.",
-        String::from_utf8_lossy(&args[1])
-    ))
+    let (before, after) =
+        ("ERR unknown subcommand or wrong number of arguments for '", "'. Try PUBSUB HELP.");
+    CommandError::quoting(before, &args[1][..args[1].len().min(128)], after)
 }
 
 fn numsub(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {

@@ -15,7 +15,7 @@ use crate::command::row::Locks;
 use crate::command::session::{Queued, ReplyMode};
 use crate::command::stats::WorkerStats;
 use crate::command::table::CommandTable;
-use crate::command::{self, Command, CommandError, Flags, Lane, Ran, Runner, Session};
+use crate::command::{self, Command, CommandError, Flags, Lane, Ran, Request, Runner, Session};
 use crate::keyspace::{Keyspace, ShardSet, Waiter};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
@@ -161,9 +161,12 @@ impl Engine {
             Ok(Admitted::Paused(until)) => return Called::Paused(until),
             Err(Refused { mut error, command }) => {
                 let is_exec = command.is_some_and(|id| env.commands.get(id).name == "exec");
-                if session.in_multi() && is_exec {
+                if is_exec {
                     crate::txn::abandon(env, session);
-                    error = CommandError::new(format!("EXECABORT Transaction discarded because of: {error}"));
+                    let why = error.as_bytes();
+                    let why = why.strip_prefix(b"ERR ").unwrap_or(why);
+                    let text = [b"EXECABORT Transaction discarded because of: ".as_slice(), why].concat();
+                    error = CommandError::Bytes(text.into());
                 } else if let Some(multi) = &mut session.multi {
                     multi.aborted = true;
                 }
@@ -172,7 +175,7 @@ impl Engine {
                 }
                 worker.stats.error_replies.add(1);
                 env.stats.count_error(error.code());
-                reply.error(&error.to_string());
+                reply.error_bytes(error.as_bytes());
                 Called::Done
             }
         };
@@ -272,11 +275,11 @@ impl Engine {
         };
         if args.len() > 1 && table.is_container(command) {
             command = table.find_sub(command, &args[1]).ok_or_else(|| Refused {
-                error: CommandError::new(format!(
-                    "ERR unknown subcommand '{}'. Try {} HELP.",
-                    lossy(&args[1][..args[1].len().min(128)]),
-                    command.full_name.to_ascii_uppercase()
-                )),
+                error: CommandError::quoting(
+                    "ERR unknown subcommand '",
+                    &args[1][..args[1].len().min(128)],
+                    &format!("'. Try {} HELP.", command.full_name.to_ascii_uppercase()),
+                ),
                 command: Some(command.id),
             })?;
         }
@@ -340,7 +343,9 @@ impl Engine {
                 None => return Called::SlowLane,
             },
         };
-        command::run(env, worker.runner(), locked, session, reply, &[(command, args)]).1.into()
+        command::run(env, worker.runner(), locked, session, reply, &[Request { command, args, known: None }])
+            .1
+            .into()
     }
 
     /// Runs pipelined requests; tells how many ran, and how the last one ended. Stops after one that did not simply
@@ -397,14 +402,25 @@ impl Engine {
         if !plain || requests.len() < 2 {
             return (0, Called::Done);
         }
-        let mut group: SmallVec<[(&Command, Args<'_>); GROUP_MAX]> = SmallVec::new();
+        let mut group: SmallVec<[Request<'_, '_>; GROUP_MAX]> = SmallVec::new();
         let mut hashes: SmallVec<[u64; GROUP_KEYS_MAX]> = SmallVec::new();
         let mut shards = ShardSet::None;
         for &args in requests.iter().take(GROUP_MAX) {
-            let Some(command) = env.commands.find(args.name()).filter(|c| c.is_plain()) else { break };
+            // Most often the one before, again.
+            let again = group.last().filter(|r| r.args.name() == args.name()).map(|r| r.command);
+            let Some(command) = again.or_else(|| env.commands.find(args.name()).filter(|c| c.is_plain()))
+            else {
+                break;
+            };
             let before = hashes.len();
+            let mut known = None;
+            let mut add = |i: usize, _: &'static str| {
+                let hash = env.keyspace.hash(&args[i]);
+                known.get_or_insert((i, hash));
+                hashes.push(hash);
+            };
             if !command.arity.accepts(args.len())
-                || !command.each_key(args, &mut |i, _| hashes.push(env.keyspace.hash(&args[i])))
+                || !command.each_key(args, &mut add)
                 || hashes.len() > GROUP_KEYS_MAX
             {
                 hashes.truncate(before);
@@ -414,9 +430,11 @@ impl Engine {
                 env.keyspace.prefetch(hash);
                 shards.add(env.keyspace.shard_of(hash));
             }
-            group.push((command, args));
+            group.push(Request { command, args, known });
         }
-        let Some((last, _)) = group.last().filter(|_| group.len() > 1) else { return (0, Called::Done) };
+        let Some(Request { command: last, .. }) = group.last().filter(|_| group.len() > 1) else {
+            return (0, Called::Done);
+        };
         session.client.last_command.store(last.id, Ordering::Relaxed);
         shards.seal();
         let Some(locked) = env.keyspace.try_lock(&shards) else { return (0, Called::Done) };
@@ -564,22 +582,23 @@ fn queue_writes(env: &Env, session: &Session) -> bool {
     session.multi.iter().flat_map(|m| &m.queue).any(|q| env.commands.get(q.command).flags.has(may))
 }
 
-fn lossy(bytes: &[u8]) -> String {
-    String::from_utf8_lossy(bytes).into_owned()
-}
-
 fn unknown_command(args: Args<'_>) -> CommandError {
-    let mut shown = String::new();
+    let shown = |bytes: &[u8], most: usize| {
+        let bytes = &bytes[..bytes.len().min(most)];
+        bytes.split(|&b| b == 0).next().unwrap_or_default().to_vec()
+    };
+    let mut text = b"ERR unknown command '".to_vec();
+    text.extend(shown(args.name(), 128));
+    text.extend_from_slice(b"', with args beginning with: ");
+    let start = text.len();
     for arg in args.iter().skip(1) {
-        if shown.len() >= 128 {
+        let used = text.len() - start;
+        if used >= 128 {
             break;
         }
-        let room = 128 - shown.len();
-        shown.push_str(&format!("'{}' ", lossy(&arg[..arg.len().min(room)])));
+        text.push(b'\'');
+        text.extend(shown(arg, 128 - used));
+        text.extend_from_slice(b"' ");
     }
-    let name = args.name();
-    CommandError::new(format!(
-        "ERR unknown command '{}', with args beginning with: {shown}",
-        lossy(&name[..name.len().min(128)])
-    ))
+    CommandError::Bytes(text.into())
 }

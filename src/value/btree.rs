@@ -17,7 +17,7 @@
 use std::cmp::Ordering;
 use std::mem::MaybeUninit;
 use std::ops::{Deref, DerefMut, Range};
-use std::sync::Arc;
+use triomphe::Arc;
 
 use smallvec::SmallVec;
 

@@ -11,7 +11,7 @@
 //!   bytes.
 //! - Nodes and chunks are changed only through `Arc::make_mut`: a pin (a clone) never changes.
 use std::ops::Deref;
-use std::sync::Arc;
+use triomphe::Arc;
 
 use smallvec::SmallVec;
 
@@ -186,11 +186,43 @@ impl Deque {
     }
 
     pub fn push_back(&mut self, value: &[u8]) {
-        self.insert(self.len, value);
+        if !self.push_within(false, value) {
+            self.insert(self.len, value);
+        }
     }
 
     pub fn push_front(&mut self, value: &[u8]) {
-        self.insert(0, value);
+        if !self.push_within(true, value) {
+            self.insert(0, value);
+        }
+    }
+
+    /// Pushes if the chunk at that end has room: the common case, without a look at the rest of the tree.
+    #[inline]
+    fn push_within(&mut self, front: bool, value: &[u8]) -> bool {
+        let fill = self.fill;
+        let Some(root) = self.root.as_mut().filter(|_| value.len() < fill.plain_threshold) else {
+            return false;
+        };
+        let entry = listpack::entry_size(value);
+        let mut mem = 0;
+        let done = Arc::make_mut(root).edit_end(front, &mut |chunk, count| {
+            if chunk.plain || !fill.allows(chunk.len() + entry, count + 1) {
+                return None;
+            }
+            mem -= chunk.mem();
+            let chunk = Arc::make_mut(chunk);
+            if front {
+                listpack::push_front(chunk, value)
+            } else {
+                listpack::push_back(chunk, value)
+            }
+            mem += chunk.mem();
+            Some(1)
+        });
+        self.mem = self.mem.wrapping_add_signed(mem);
+        self.len += usize::from(done.is_some());
+        done.is_some()
     }
 
     pub fn pop_front(&mut self) -> Option<Value> {
@@ -202,11 +234,40 @@ impl Deque {
     }
 
     pub fn pop_front_with<R>(&mut self, visit: impl FnOnce(Elem) -> R) -> Option<R> {
-        self.take(0, visit)
+        self.pop_end_with(true, visit)
     }
 
     pub fn pop_back_with<R>(&mut self, visit: impl FnOnce(Elem) -> R) -> Option<R> {
-        self.take(self.len.checked_sub(1)?, visit)
+        self.pop_end_with(false, visit)
+    }
+
+    /// Where the chunk at that end has more elements, the common case, looks at no other; a chunk that shrinks this way
+    /// is left to be emptied rather than joined with its neighbour.
+    #[inline]
+    fn pop_end_with<R>(&mut self, front: bool, visit: impl FnOnce(Elem) -> R) -> Option<R> {
+        let root = self.root.as_mut()?;
+        let (mut visit, mut result, mut mem) = (Some(visit), None, 0);
+        let done = Arc::make_mut(root).edit_end(front, &mut |chunk, count| {
+            if count == 1 {
+                return None;
+            }
+            let pack = chunk.pack();
+            let pos = if front { pack.first() } else { pack.last() }?;
+            result = visit.take().map(|visit| visit(pack.get(pos)));
+            mem -= chunk.mem();
+            let chunk = Arc::make_mut(chunk);
+            listpack::remove(chunk, pos);
+            chunk.buf.relax();
+            mem += chunk.mem();
+            Some(-1)
+        });
+        if done.is_some() {
+            self.mem = self.mem.wrapping_add_signed(mem);
+            self.len -= 1;
+            return result;
+        }
+        let index = if front { 0 } else { self.len - 1 };
+        self.take(index, visit?)
     }
 
     fn take<R>(&mut self, index: usize, visit: impl FnOnce(Elem) -> R) -> Option<R> {
@@ -604,6 +665,21 @@ impl Inner {
             at -= count;
         }
         (last, at)
+    }
+
+    /// Runs `f` with the chunk at an end and its count, which changes by what `f` returns.
+    fn edit_end(
+        &mut self,
+        front: bool,
+        f: &mut impl FnMut(&mut Arc<Chunk>, usize) -> Option<isize>,
+    ) -> Option<isize> {
+        let i = if front { 0 } else { self.counts.len() - 1 };
+        let more = match &mut self.kids {
+            Kids::Chunks(kids) => f(&mut kids[i], self.counts[i])?,
+            Kids::Inners(kids) => Arc::make_mut(&mut kids[i]).edit_end(front, f)?,
+        };
+        self.counts[i] = self.counts[i].wrapping_add_signed(more);
+        Some(more)
     }
 
     /// Returns the right half of this node if it had to be split.

@@ -165,3 +165,8 @@ fn show_one(resp: &[u8], at: &mut usize) -> String {
         other => panic!("unknown reply type {:?}", other as char),
     }
 }
+
+/// Whether tests take their time: `tests/nightly` says so.
+pub fn long() -> bool {
+    std::env::var_os("TIDEWATER_LONG").is_some_and(|v| v != "0")
+}

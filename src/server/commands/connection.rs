@@ -75,8 +75,8 @@ fn echo(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn select(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let db = parse_i64(&args[1]).and_then(|n| i32::try_from(n).ok());
-    let db = db.ok_or(CommandError::new("ERR invalid DB index"))?;
+    let db = parse_i64(&args[1]).ok_or(CommandError::NOT_INTEGER)?;
+    let db = i32::try_from(db).map_err(|_| CommandError::INT_OUT_OF_RANGE)?;
     let db = usize::try_from(db).ok().filter(|&db| db < ctx.env.keyspace.databases());
     select_db(ctx, db.ok_or(CommandError::DB_OUT_OF_RANGE)?);
     ctx.reply.ok();
