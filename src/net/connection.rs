@@ -69,6 +69,7 @@ impl Stream {
     fn poll_write(&mut self, cx: &mut Context<'_>, reply: &Reply, sent: usize) -> Poll<io::Result<usize>> {
         if !reply.has_shared() {
             let rest = reply.buf.get(sent..).unwrap_or_default();
+            let rest = &rest[..rest.len().min(SEND_BYTES)];
             return match self {
                 Stream::Tcp(s) => Pin::new(s).poll_write(cx, rest),
                 #[cfg(unix)]
@@ -88,6 +89,10 @@ impl Stream {
 
 /// Replies above this many bytes are sent before more of the batch is run, if the socket takes them.
 const FLUSH_BYTES: usize = 64 * 1024;
+/// A long reply goes out in pieces of this size, between which the worker's other connections have their turn.
+const SEND_BYTES: usize = 256 * 1024;
+/// From this size on a reply buffer is freed in the background: giving its pages back takes the kernel a while.
+const RECLAIM_BYTES: usize = 1 << 20;
 /// Output that may wait for a client that has not logged in.
 const UNAUTHENTICATED_BYTES: usize = 17 * 1024;
 /// Buffers that have become larger than this are given back once they are empty.
@@ -380,7 +385,13 @@ impl Connection {
     /// Sends until all is out or the socket is full.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let backlog = self.client.output_bytes.load(Ordering::Relaxed) > 0;
+        let turn = self.sent + SEND_BYTES;
         while self.pending() > 0 {
+            if self.sent >= turn {
+                self.note_output();
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match self.stream.poll_write(cx, &self.reply, self.sent) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
@@ -397,13 +408,21 @@ impl Connection {
                 }
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
                 Poll::Pending => {
-                    if self.sent > FLUSH_BYTES && self.sent > self.pending() {
+                    // What moves is little, or little against what has gone.
+                    let pending = self.pending();
+                    let little = pending <= RECLAIM_BYTES || self.sent / 8 > pending;
+                    if self.sent > FLUSH_BYTES && self.sent > pending && little {
                         self.sent = self.reply.drop_front(self.sent);
                     }
                     self.note_output();
                     return Poll::Pending;
                 }
             }
+        }
+        if self.reply.memory_bytes() > RECLAIM_BYTES {
+            let empty = Reply::new(self.reply.resp3());
+            let sent = std::mem::replace(&mut self.reply, empty);
+            self.local.engine.env().reclaimer.send(Box::new(sent), 0);
         }
         self.reply.clear();
         self.sent = 0;
