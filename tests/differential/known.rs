@@ -1,5 +1,5 @@
 //! Where Redis 7.2, which is our specification, answers otherwise than the 7.0 that may be installed.
-use super::wire::{Args, Node};
+use crate::support::wire::{Args, Node};
 
 /// Why these two replies may differ; `None` when they must not.
 pub fn reason(args: &Args, oracle: &Node, ours: &Node) -> Option<&'static str> {
