@@ -421,6 +421,9 @@ fn differences(table: &CommandTable, command: &Command, fact: &Fact) -> Vec<Stri
     out
 }
 
+/// The subcommands of CLIENT that come with client-side caching.
+const CACHING: &[&str] = &["client|caching", "client|getredir", "client|tracking", "client|trackinginfo"];
+
 /// What is not there yet, by the part of the server that it waits for.
 fn waits_for(fact: &Fact) -> Option<&'static str> {
     let first = fact.name.split('|').next().unwrap();
@@ -434,9 +437,7 @@ fn waits_for(fact: &Fact) -> Option<&'static str> {
         (_, "save" | "bgsave" | "bgrewriteaof" | "lastsave") => "persistence",
         (_, "dump" | "restore" | "restore-asking" | "migrate") => "persistence",
         (_, "sync" | "psync" | "replconf" | "wait" | "waitaof" | "failover") => "replication",
-        (_, "client") if ["caching", "getredir", "tracking", "trackinginfo"].contains(&last) => {
-            "client-side caching"
-        }
+        _ if CACHING.contains(&fact.name.as_str()) => "client-side caching",
         (_, "pfdebug" | "pfselftest") => "geo, HyperLogLog, streams and scripts",
         _ => return None,
     };
