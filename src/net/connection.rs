@@ -249,7 +249,8 @@ impl Connection {
     }
 
     fn note_input(&self) {
-        self.client.query_bytes.store(self.input.len() - self.start, Ordering::Relaxed);
+        let waiting = (self.input.len() - self.start).saturating_sub(self.parser.settled());
+        self.client.query_bytes.store(waiting, Ordering::Relaxed);
         self.client.query_capacity.store(self.input.capacity(), Ordering::Relaxed);
         self.note_memory();
     }
@@ -569,6 +570,7 @@ impl Connection {
                     if due && waiter.claim() {
                         let mut reply = Reply::new(waiter.resp3);
                         (waiter.on_timeout)(&mut reply);
+                        command::count_unblocked(env, &self.local.worker.borrow().stats, &waiter, None);
                         command::end_wait(env, &waiter, reply);
                         break;
                     }
