@@ -254,8 +254,14 @@ impl Connection {
     }
 
     fn note_input(&self) {
-        self.client.query_bytes.store(self.input.len() - self.start, Ordering::Relaxed);
+        let waiting = (self.input.len() - self.start).saturating_sub(self.parser.settled());
+        self.client.query_bytes.store(waiting, Ordering::Relaxed);
         self.client.query_capacity.store(self.input.capacity(), Ordering::Relaxed);
+        self.note_memory();
+    }
+
+    fn note_memory(&self) {
+        self.local.engine.env().note_client_memory(&self.client);
     }
 
     /// Runs the requests in `input`; tells how many bytes are used up and why it stopped.
@@ -440,6 +446,7 @@ impl Connection {
         if capacity > client.output_peak.load(Ordering::Relaxed) {
             client.output_peak.store(capacity, Ordering::Relaxed);
         }
+        self.note_memory();
     }
 
     /// Reads and runs what has come, straight from the worker's buffer if the connection's own holds nothing.
@@ -463,6 +470,7 @@ impl Connection {
             self.note_input();
         } else {
             self.client.query_bytes.store(0, Ordering::Relaxed);
+            self.note_memory();
         }
         Poll::Ready(Ok(stop))
     }
@@ -473,7 +481,9 @@ impl Connection {
             // A large request: in larger and larger pieces, but no further than it goes. The client names its size,
             // so it gets room for no more than what it has already sent again.
             let held = self.input.len() - self.start;
-            self.input.reserve_exact(self.need.min(held.max(INPUT_BYTES)));
+            // A rest too small for this way comes with it, lest the buffer double for its sake.
+            let room = if self.need <= held + DIRECT_BYTES { self.need } else { held.max(INPUT_BYTES) };
+            self.input.reserve_exact(room);
             let mut buf = ReadBuf::uninit(self.input.spare_capacity_mut());
             match self.stream.poll_read(cx, &mut buf) {
                 Poll::Pending => return Poll::Pending,
@@ -579,6 +589,7 @@ impl Connection {
                     if due && waiter.claim() {
                         let mut reply = Reply::new(waiter.resp3);
                         (waiter.on_timeout)(&mut reply);
+                        command::count_unblocked(env, &self.local.worker.borrow().stats, &waiter, None);
                         command::end_wait(env, &waiter, reply);
                         break;
                     }
