@@ -2,7 +2,7 @@
 use tidewater::base::rng::Rng;
 
 use super::templates;
-use super::wire::Args;
+use crate::support::wire::Args;
 
 /// How two replies are compared.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

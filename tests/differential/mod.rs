@@ -7,15 +7,14 @@ mod generate;
 mod known;
 mod oracle;
 mod templates;
-mod wire;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use tidewater::Server;
 
+use crate::support::wire::{Args, Node, Wire, shorten, show};
 use generate::{Compare, Generator, Step};
 use oracle::{Oracle, SETTINGS};
-use wire::{Args, Node, Wire, shorten, show};
 
 /// Commands a stream; there is one for each protocol version.
 const STEPS: usize = 10_000;

@@ -1,4 +1,6 @@
 //! What tests share.
+pub mod wire;
+
 use std::sync::Arc;
 use std::time::Duration;
 

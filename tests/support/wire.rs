@@ -30,6 +30,17 @@ impl Node {
         std::str::from_utf8(self.raw.strip_prefix(b":")?).ok()?.trim_end().parse().ok()
     }
 
+    /// The number that an integer reply is, or a bulk string holds.
+    pub fn number(&self) -> i64 {
+        let text = self.bulk().and_then(|b| std::str::from_utf8(b).ok());
+        let number = self.int().or_else(|| text?.parse().ok());
+        number.unwrap_or_else(|| panic!("no number: {}", self.show()))
+    }
+
+    pub fn is_nil(&self) -> bool {
+        matches!(self.raw.as_slice(), b"$-1\r\n" | b"*-1\r\n" | b"_\r\n")
+    }
+
     pub fn is_error(&self) -> bool {
         self.kind() == b'-'
     }
@@ -93,6 +104,14 @@ impl Wire {
     pub fn call(&mut self, args: &Args) -> Node {
         self.send([args]);
         self.reply(args)
+    }
+
+    /// Sends command lines at once, and takes all their replies.
+    pub fn pipeline<S: AsRef<str>>(&mut self, lines: &[S]) -> Vec<Node> {
+        let words = |line: &S| line.as_ref().split(' ').map(|w| w.as_bytes().to_vec()).collect();
+        let commands: Vec<Args> = lines.iter().map(words).collect();
+        self.send(&commands);
+        commands.iter().map(|args| self.reply(args)).collect()
     }
 
     /// The next reply, to these arguments. Panics when the connection ends or nothing comes.
