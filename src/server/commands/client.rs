@@ -396,8 +396,7 @@ fn unblock(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         && waiter.claim()
     {
         let mut reply = Reply::new(waiter.resp3);
-        let error =
-            as_error.then(|| CommandError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK"));
+        let error = as_error.then(|| CommandError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK"));
         match &error {
             Some(error) => reply.error(&error.to_string()),
             None => (waiter.on_timeout)(&mut reply),
