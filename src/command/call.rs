@@ -9,6 +9,7 @@ use crate::base::rng::Rng;
 use crate::command::client::flag;
 use crate::command::context::Block;
 use crate::command::env::Env;
+use crate::command::notify;
 use crate::command::stats::{WorkerStats, latency_bucket};
 use crate::command::{Command, CommandError, Context, Lane, Outcome, Session, View};
 use crate::keyspace::{Locked, Waiter, WaiterState};
@@ -68,11 +69,15 @@ pub fn run<'a>(
         let mark = ctx.reply.mark();
         ctx.command = command;
         ctx.keys.set_request(args, known);
+        let counted = (stats.hits.get(), stats.misses.get());
         let failed = match (command.handler)(&mut ctx, args) {
             Ok(()) => false,
             Err(CommandError::SlowLane) => {
+                // It will look at its keys once more: what it counted and noticed so far is void, what expired is not.
+                stats.hits.back_to(counted.0);
+                stats.misses.back_to(counted.1);
+                ctx.keys.effects.events.retain(|e| e.class != notify::KEY_MISS);
                 ctx.reply.truncate(mark);
-                // A key may have been found expired on the way.
                 finish(&mut ctx);
                 return (i, Ran::SlowLane);
             }

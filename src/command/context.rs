@@ -3,6 +3,7 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::base::limits::Limits;
+use crate::command::client::flag;
 use crate::command::env::Env;
 use crate::command::{Command, CommandError, Outcome, Session, View};
 use crate::resp::args::Args;
@@ -111,9 +112,15 @@ impl<'a> Context<'a> {
     /// Whether the reply is already more than the client may leave waiting, so that it will be closed without it. Who
     /// writes a reply of any length the client names stops then, with any error.
     pub fn is_output_over(&self) -> bool {
+        self.output_limit().is_some_and(|hard| self.reply.total_len() > hard)
+    }
+
+    /// The most output that may wait for the client; one byte more ends it. `None` when there is no such limit.
+    pub fn output_limit(&self) -> Option<usize> {
         let client = &self.session.client;
-        let hard = self.env.output_limits[client.output_class() as usize].hard();
-        hard.is_some_and(|hard| self.reply.total_len() > hard)
+        self.env.output_limits[client.output_class() as usize]
+            .hard()
+            .filter(|_| !client.has_flag(flag::LOCAL))
     }
 
     /// What a container's HELP answers: `lines` between the usual first and last ones.

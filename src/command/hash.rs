@@ -380,8 +380,10 @@ fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         4 if eq_nocase(&args[3], "withvalues") => true,
         _ => return Err(CommandError::SYNTAX),
     };
-    // With repeats, the reply's size is the client's choice alone: bounded by what a value may have.
-    let most = ctx.limits().proto_max_bulk_len.get() as u64;
+    // With repeats, the reply's size is the client's choice alone: bounded by what a value may have, unless the output
+    // limit ends what becomes too long.
+    let most =
+        if ctx.output_limit().is_some() { u64::MAX } else { ctx.limits().proto_max_bulk_len.get() as u64 };
     if with_values && count.unsigned_abs() > i64::MAX as u64 / 2 || count < 0 && count.unsigned_abs() > most {
         return Err(CommandError::new("ERR value is out of range"));
     }
@@ -394,6 +396,7 @@ fn random_fields(ctx: &mut Context<'_>, key: &[u8], count: i64, with_values: boo
     if len > 0 {
         ctx.slow_lane(if count < 0 { wanted } else { wanted.min(len) })?;
     }
+    let room = ctx.output_limit().unwrap_or(usize::MAX);
     let mut rng = ctx.keys.rng.fork();
     let Some(cell) = ctx.keys.get_type(key, Type::Hash)? else {
         ctx.reply.empty_array();
@@ -404,6 +407,7 @@ fn random_fields(ctx: &mut Context<'_>, key: &[u8], count: i64, with_values: boo
     let reply = &mut *ctx.reply;
     let nested = with_values && reply.resp3();
     reply.array(if with_values && !nested { 2 * n } else { n });
+    // Tells whether the reply may go on.
     let mut put = |field: Elem<'_>, value: Elem<'_>| {
         if nested {
             reply.array(2);
@@ -412,20 +416,26 @@ fn random_fields(ctx: &mut Context<'_>, key: &[u8], count: i64, with_values: boo
         if with_values {
             write_elem(reply, value);
         }
+        reply.total_len() <= room
     };
     match hash {
-        _ if count >= 0 => hash.sample(n, &mut rng, put),
+        _ if count >= 0 => hash.sample(n, &mut rng, |field, value| {
+            put(field, value);
+        }),
         HashRef::Packed(lp) => {
             let pairs: Vec<_> = lp.pairs().collect();
             for _ in 0..n {
                 let (field, value) = pairs[rng.below(pairs.len() as u64) as usize];
-                put(field, value);
+                if !put(field, value) {
+                    break;
+                }
             }
         }
         HashRef::Table(_) => {
             for _ in 0..n {
-                if let Some((field, value)) = hash.random(&mut rng) {
-                    put(field, value);
+                let Some((field, value)) = hash.random(&mut rng) else { break };
+                if !put(field, value) {
+                    break;
                 }
             }
         }

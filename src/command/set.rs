@@ -372,8 +372,9 @@ pub(super) fn parse_random_count(ctx: &Context<'_>, count: &[u8]) -> Result<(usi
             i64::MAX
         )));
     }
-    if n < 0 && size.saturating_mul(REPLY_BYTES_MIN) > ctx.limits().proto_max_bulk_len.get().saturating_mul(8)
-    {
+    let most = ctx.limits().proto_max_bulk_len.get().saturating_mul(8);
+    // Where output is limited, that ends a reply that becomes too long.
+    if n < 0 && size.saturating_mul(REPLY_BYTES_MIN) > most && ctx.output_limit().is_none() {
         return Err(CommandError::new("ERR value is out of range"));
     }
     Ok((size, n >= 0))
@@ -406,13 +407,17 @@ fn srandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     };
     ctx.slow_lane(if count == 0 { 0 } else { cost })?;
     let mut rng = ctx.keys.rng.fork();
+    let room = ctx.output_limit().unwrap_or(usize::MAX);
     let mut emit = |set: SetRef<'_>, reply: &mut Reply| {
         if distinct {
             reply.array(count.min(len));
             set.sample(count, &mut rng, &mut |member| bulk(reply, member));
         } else {
             reply.array(count);
-            (0..count).filter_map(|_| set.random(&mut rng)).for_each(|member| bulk(reply, member));
+            for _ in 0..count {
+                let Some(member) = set.random(&mut rng).filter(|_| reply.total_len() <= room) else { break };
+                bulk(reply, member);
+            }
         }
     };
     read_sets_of(ctx, args.slice(1..2), cost, |sets, reply| {

@@ -1027,14 +1027,18 @@ fn zrandmember(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     };
     ctx.slow_lane(cost)?;
     let mut rng = ctx.keys.rng.fork();
+    let room = ctx.output_limit().unwrap_or(usize::MAX);
     let mut write = |set: ZSetRef<'_>, reply: &mut Reply| {
         if distinct {
             header(reply, count.min(len), scores);
             set.sample(count, &mut rng, &mut |member, score| pair(reply, member, score, scores));
         } else {
             header(reply, count, scores);
-            let draws = (0..count).filter_map(|_| set.random(&mut rng));
-            draws.for_each(|(member, score)| pair(reply, member, score, scores));
+            for _ in 0..count {
+                let drawn = set.random(&mut rng).filter(|_| reply.total_len() <= room);
+                let Some((member, score)) = drawn else { break };
+                pair(reply, member, score, scores);
+            }
         }
     };
     if cost > SLOW_LANE_COST && !ctx.is_nested() {

@@ -5,6 +5,7 @@
 mod client;
 mod value;
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,7 @@ pub use value::Value;
 use crate::base::clock::Clock;
 use crate::base::limits::Limits;
 use crate::base::rng::Rng;
+use crate::command::Command;
 use crate::command::env::Services;
 use crate::config::{Config, LoadError};
 use crate::net::{GuardedDoor, Listeners, Net, NetConfig};
@@ -140,6 +142,8 @@ impl Builder {
         services.add(config.clone());
         services.add(control.clone());
         let clock = self.clock.unwrap_or_else(Clock::real);
+        let commands = all_commands();
+        let renames = renames(&config, &commands)?;
         let engine = assemble(Setup {
             clock: clock.clone(),
             limits: config.limits().clone(),
@@ -147,8 +151,8 @@ impl Builder {
             shards,
             databases: usize::try_from(config.int("databases")).unwrap_or(16),
             services,
-            commands: all_commands(),
-            renames: renames(&config),
+            commands,
+            renames,
         });
         let mut server = Server {
             engine,
@@ -179,9 +183,25 @@ impl Builder {
     }
 }
 
-fn renames(config: &Config) -> Vec<(String, String)> {
-    let text = |b: Vec<u8>| String::from_utf8_lossy(&b).into_owned();
-    config.extras().renamed_commands.into_iter().map(|(from, to)| (text(from), text(to))).collect()
+/// What `rename-command` asks for, line after line: commands and their last names. An empty one removes.
+fn renames(config: &Config, commands: &[Command]) -> Result<Vec<(String, String)>, LoadError> {
+    let mut names: HashMap<String, &str> = commands.iter().map(|c| (c.name.to_owned(), c.name)).collect();
+    let mut renamed = Vec::new();
+    for (from, to) in config.extras().renamed_commands {
+        let [from, to] = [from, to].map(|name| String::from_utf8_lossy(&name).into_owned());
+        let fail =
+            |reason: &str| LoadError::Whole { reason: format!(">>> 'rename-command {from} {to}'\n{reason}") };
+        let command = names.remove(&from.to_ascii_lowercase());
+        let command = command.ok_or_else(|| fail("No such command in rename-command"))?;
+        if to.is_empty() {
+            renamed.push((command.to_owned(), to));
+        } else if names.insert(to.to_ascii_lowercase(), command).is_some() {
+            return Err(fail("Target command name already exists"));
+        }
+    }
+    let moved = names.into_iter().filter(|(name, command)| name != command);
+    renamed.extend(moved.map(|(name, command)| (command.to_owned(), name)));
+    Ok(renamed)
 }
 
 /// A running server.

@@ -6,6 +6,7 @@ use super::help::help;
 use super::server::ReplicationId;
 use crate::base::glob::glob_match;
 use crate::base::num::{parse_f64, parse_i64, parse_memory};
+use crate::command::env::PauseMode;
 use crate::command::object::encoding_name;
 use crate::command::row::Locks;
 use crate::command::view::lru_clock;
@@ -110,7 +111,7 @@ fn abort(why: &str) -> Outcome {
 /// Longest sleep, seconds.
 const SLEEP_MAX_S: f64 = 1e6;
 
-/// Holds every shard meanwhile, so that all commands with keys wait. What needs no key goes on.
+/// Holds every shard meanwhile, and every command that comes.
 fn sleep(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let seconds = parse_f64(&args[2]).unwrap_or(0.0).clamp(0.0, SLEEP_MAX_S);
     ctx.slow_lane(usize::MAX)?;
@@ -118,6 +119,11 @@ fn sleep(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if ctx.env.clock.is_manual() {
         ctx.env.clock.advance(time);
     } else {
+        let now = ctx.env.clock.now_ms();
+        let until = now.saturating_add(time.as_millis() as u64);
+        if until > now {
+            ctx.env.pause(PauseMode::All, until, now);
+        }
         std::thread::sleep(time);
     }
     ctx.reply.ok();
