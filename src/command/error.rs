@@ -61,7 +61,10 @@ impl CommandError {
     /// As `new`, with what the client sent in the middle: up to a NUL, where Redis ends it too.
     pub fn quoting(before: &str, sent: &[u8], after: &str) -> Self {
         let sent = sent.split(|&b| b == 0).next().unwrap_or_default();
-        CommandError::Bytes([before.as_bytes(), sent, after.as_bytes()].concat().into())
+        let text = [before.as_bytes(), sent, after.as_bytes()].concat();
+        // Line ends within become blanks; those at the end go.
+        let end = text.iter().rposition(|b| !matches!(b, b'\r' | b'\n')).map_or(0, |last| last + 1);
+        CommandError::Bytes(text[..end].into())
     }
 
     /// The text as it goes to the client.

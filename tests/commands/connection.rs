@@ -11,7 +11,7 @@ fn ping_echo_select() {
     assert_eq!(t.run("PING a b"), "(error) ERR wrong number of arguments for 'ping' command");
     assert_eq!(t.run("ECHO hi"), r#""hi""#);
     assert_eq!(t.run("SELECT 16"), "(error) ERR DB index is out of range");
-    assert_eq!(t.run("SELECT a"), "(error) ERR invalid DB index");
+    assert_eq!(t.run("SELECT a"), "(error) ERR value is not an integer or out of range");
     assert_eq!(t.run("SELECT 3"), "OK");
     assert!(t.run("CLIENT INFO").contains(" db=3 "));
 }

@@ -3,7 +3,7 @@
 //! The first character says how replies are compared: `=` bytes; `~` an aggregate's parts in any order (pairs of a map stay
 //! together); `2` as `~`, but a flat array is pairs; `?` kind and length only, for what is random; `t` and `T` an
 //! integer within some seconds or that many milliseconds; `e` an encoding. A `!` behind it: never mangled (it could block
-//! or act at random).
+//! or act at random, or be right in a later version).
 //!
 //! `$name` stands for an argument made up by `generate::Generator::fill`; `$name*` for one to several. `[a|b c|]` is one of
 //! these.
@@ -89,7 +89,7 @@ e  OBJECT ENCODING $S
 ~  SMEMBERS $S
 =  SMOVE $S $S $m
 ~! SPOP $S [1000|1000|0|-1|abc]
-?  SRANDMEMBER $S [|$c|1000|-3]
+?! SRANDMEMBER $S [|0|4|abc|1000|-3]
 ~  SINTER $S*
 ~  SUNION $S*
 ~  SDIFF $S*
@@ -114,8 +114,8 @@ e  OBJECT ENCODING $z
 =  ZCARD $z
 =  ZSCORE $z $m
 =  ZMSCORE $z $m*
-=  ZRANK $z $m
-=  ZREVRANK $z $m
+=! ZRANK $z $m
+=! ZREVRANK $z $m
 =  ZCOUNT $z $sr $sr
 =  ZLEXCOUNT $y $lx $lx
 =  ZRANGE $z $i $i [|WITHSCORES|REV|REV WITHSCORES|$v]
@@ -144,7 +144,7 @@ e  OBJECT ENCODING $z
 =  ZDIFFSTORE $z $c $z $z
 =  ZDIFFSTORE $z 2 $z $z
 =  ZINTERCARD 2 $z $z [|LIMIT $c|LIMIT $n|$v]
-?  ZRANDMEMBER $z [|$c|1000|-3|1000 WITHSCORES]
+?! ZRANDMEMBER $z [|0|4|abc|1000|-3|1000 WITHSCORES]
 ";
 
 pub const HASHES: &str = "\
@@ -165,9 +165,9 @@ e  OBJECT ENCODING $h
 ~  HKEYS $h
 ~  HVALS $h
 2  HGETALL $h
-?  HRANDFIELD $h [|$c|1000|-3]
-~  HRANDFIELD $h 100000 [|$v]
-2  HRANDFIELD $h 100000 WITHVALUES
+?! HRANDFIELD $h [|0|4|abc|1000|-3]
+~! HRANDFIELD $h 100000 [|$v]
+2! HRANDFIELD $h 100000 WITHVALUES
 ";
 
 pub const GENERIC: &str = "\
@@ -196,7 +196,8 @@ e  OBJECT ENCODING $k
 =  OBJECT $v $k
 =  SORT $l [ALPHA|ALPHA DESC|ALPHA LIMIT $i $i|ALPHA STORE $l||DESC|LIMIT 0 $c]
 =  SORT $S [ALPHA|ALPHA DESC LIMIT 1 5|ALPHA STORE $l|]
-=  SORT $z [ALPHA|BY nosort|BY nosort DESC LIMIT 0 3|ALPHA GET # GET h:*|ALPHA GET # GET s:*]
+=  SORT $y BY nosort [|DESC LIMIT 0 3|LIMIT 1 2]
+=  SORT $z [ALPHA|ALPHA GET # GET h:*|ALPHA GET # GET s:*]
 =  SORT_RO $l [ALPHA|ALPHA LIMIT 0 $c|STORE $l]
 =  SELECT [0|0|0|1|99|$v]
 =  SELECT 0
@@ -218,9 +219,9 @@ pub const OTHER: &str = "\
 =  NOSUCHCOMMAND $v*
 =  $v $v
 =  OBJECT
-=  OBJECT ENCODING
+e  OBJECT ENCODING
 =  CLIENT GETNAME
-=  COMMAND GETKEYS [MSET $s $v $s $v|GET $s|ZUNIONSTORE $z 2 $z $z|PING|SORT $l STORE $s]
+=! COMMAND GETKEYS [MSET $s $v $s $v|GET $s|ZUNIONSTORE $z 2 $z $z|SORT $l STORE $s]
 =! WAIT 0 0
 =  BITOP
 =  LMPOP 0 $l LEFT
