@@ -89,7 +89,7 @@ e  OBJECT ENCODING $S
 ~  SMEMBERS $S
 =  SMOVE $S $S $m
 ~! SPOP $S [1000|1000|0|-1|abc]
-?! SRANDMEMBER $S [|$c|1000|-3]
+?! SRANDMEMBER $S [|0|4|abc|1000|-3]
 ~  SINTER $S*
 ~  SUNION $S*
 ~  SDIFF $S*
@@ -144,7 +144,7 @@ e  OBJECT ENCODING $z
 =  ZDIFFSTORE $z $c $z $z
 =  ZDIFFSTORE $z 2 $z $z
 =  ZINTERCARD 2 $z $z [|LIMIT $c|LIMIT $n|$v]
-?! ZRANDMEMBER $z [|$c|1000|-3|1000 WITHSCORES]
+?! ZRANDMEMBER $z [|0|4|abc|1000|-3|1000 WITHSCORES]
 ";
 
 pub const HASHES: &str = "\
@@ -165,7 +165,7 @@ e  OBJECT ENCODING $h
 ~  HKEYS $h
 ~  HVALS $h
 2  HGETALL $h
-?! HRANDFIELD $h [|$c|1000|-3]
+?! HRANDFIELD $h [|0|4|abc|1000|-3]
 ~! HRANDFIELD $h 100000 [|$v]
 2! HRANDFIELD $h 100000 WITHVALUES
 ";
@@ -221,7 +221,7 @@ pub const OTHER: &str = "\
 =  OBJECT
 e  OBJECT ENCODING
 =  CLIENT GETNAME
-=  COMMAND GETKEYS [MSET $s $v $s $v|GET $s|ZUNIONSTORE $z 2 $z $z|SORT $l STORE $s]
+=! COMMAND GETKEYS [MSET $s $v $s $v|GET $s|ZUNIONSTORE $z 2 $z $z|SORT $l STORE $s]
 =! WAIT 0 0
 =  BITOP
 =  LMPOP 0 $l LEFT
