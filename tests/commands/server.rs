@@ -427,7 +427,6 @@ const CACHING: &[&str] = &["client|caching", "client|getredir", "client|tracking
 /// What is not there yet, by the part of the server that it waits for.
 fn waits_for(fact: &Fact) -> Option<&'static str> {
     let first = fact.name.split('|').next().unwrap();
-    let last = fact.name.split('|').next_back().unwrap();
     let part = match (fact.group.as_str(), first) {
         _ if fact.origin != "both" => "not of Redis 7.2",
         _ if fact.flags.iter().any(|f| f == "only_sentinel") || fact.group == "sentinel" => "Sentinel: never",
