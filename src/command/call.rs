@@ -264,16 +264,19 @@ fn serve(ctx: &mut Context<'_>) {
         if !ctx.keys.locked.try_extend(hash) {
             continue;
         }
-        let waiters = ctx.keys.locked.db(db, hash).map(|d| d.waiters(&key)).unwrap_or_default();
-        for waiter in waiters {
-            let Some(cell) = ctx.keys.locked.db(db, hash).and_then(|d| d.get(hash, &key)) else { break };
-            if waiter.wants.is_some_and(|t| t != cell.ty()) {
-                continue;
-            }
-            if waiter.claim() {
+        // Those before `next` wait for another type, or could not be served at once.
+        let mut next = 0;
+        loop {
+            let part = ctx.keys.locked.db(db, hash);
+            let Some(cell) = part.and_then(|d| d.get(hash, &key)) else { break };
+            let Some(waiter) = part.and_then(|d| d.waiter(&key, next)).cloned() else { break };
+            if waiter.wants.is_none_or(|t| t == cell.ty()) && waiter.claim() {
                 serve_one(ctx, &waiter);
-            } else if waiter.state() == WaiterState::Done {
+            }
+            if waiter.state() == WaiterState::Done {
                 ctx.keys.locked.db_mut(db, hash).remove_waiter(&key, &waiter);
+            } else {
+                next += 1;
             }
         }
     }
@@ -289,7 +292,10 @@ fn serve_one(ctx: &mut Context<'_>, waiter: &Arc<Waiter>) {
         have_all &= ctx.keys.locked.try_extend(env.keyspace.hash(&args[i]));
     });
     // A client that is gone ends its wait by itself; the element stays for the next in line.
-    let Some(client) = env.clients.get(waiter.client) else { return };
+    let Some(client) = env.clients.get(waiter.client) else {
+        waiter.release();
+        return;
+    };
     if !have_all {
         waiter.retry();
         return;

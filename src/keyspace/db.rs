@@ -174,13 +174,9 @@ impl Db {
         self.waiters.as_ref().is_some_and(|m| m.contains_key(key))
     }
 
-    /// The waiters of a key, oldest first.
-    pub fn waiters(&self, key: &[u8]) -> Vec<Arc<Waiter>> {
-        self.waiters
-            .as_ref()
-            .and_then(|m| m.get(key))
-            .map(|q| q.iter().cloned().collect())
-            .unwrap_or_default()
+    /// The `i`th waiter of a key, oldest first.
+    pub fn waiter(&self, key: &[u8], i: usize) -> Option<&Arc<Waiter>> {
+        self.waiters.as_ref()?.get(key)?.get(i)
     }
 
     /// All keys that someone waits for.
