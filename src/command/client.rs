@@ -389,3 +389,37 @@ impl Clients {
         &self.monitors
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn client(clients: &Clients, input: usize) -> Arc<Client> {
+        let id = clients.next_id();
+        let client = Arc::new(Client::new(id, String::new(), String::new(), 0, 0, Box::new(|| {})));
+        client.query_capacity.store(input, Ordering::Relaxed);
+        clients.add(client.clone());
+        client
+    }
+
+    #[test]
+    fn the_largest_clients_go_until_the_rest_fits() {
+        let clients = Clients::default();
+        let all = [300_000, 500_000, 100_000, 900_000].map(|bytes| client(&clients, bytes));
+        all[3].set_flag(flag::NO_EVICT, true);
+        // Nothing has been counted yet, but this limit was never enforced.
+        assert!(clients.note_memory(&all[0], 1_500_000));
+        assert_eq!(clients.evict(1_500_000), 1);
+        assert!(all[1].has_flag(flag::CLOSE_NOW) && clients.get(all[1].id).is_none());
+        assert!(!clients.note_memory(&all[0], 1_500_000));
+        all[2].query_capacity.store(400_000, Ordering::Relaxed);
+        assert!(clients.note_memory(&all[2], 1_500_000));
+        assert_eq!(clients.evict(1_500_000), 1);
+        assert!(all[2].has_flag(flag::CLOSE_NOW) && !all[0].closing());
+        // Spared, it counts all the same.
+        assert_eq!(clients.evict(200_000), 1);
+        assert_eq!((clients.len(), clients.evict(200_000)), (1, 0));
+        clients.remove(all[3].id);
+        assert_eq!(clients.memory.load(Ordering::Relaxed), 0);
+    }
+}

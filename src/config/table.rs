@@ -110,11 +110,8 @@ pub static TABLE: &[Directive] = &[
     d("use-exit-on-panic").yes_no("no").hidden().no_effect(),
     d("databases").int(1, INT, "16").immutable(),
     d("always-show-logo").yes_no("no").immutable().no_effect(),
-    d("set-proc-title").yes_no("yes").immutable().no_effect(),
-    d("proc-title-template")
-        .text("{title} {listen-addr} {server-mode}")
-        .check(special::check_title)
-        .no_effect(),
+    d("set-proc-title").yes_no("yes").immutable(),
+    d("proc-title-template").text("{title} {listen-addr} {server-mode}").check(special::check_title),
     d("locale-collate").no_effect(),
     d("enable-protected-configs").one_of(PROTECTED_ACTION, "no").immutable(),
     d("enable-debug-command").one_of(PROTECTED_ACTION, "no").immutable(),

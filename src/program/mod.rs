@@ -1,6 +1,7 @@
 //! Level 8: the `tidewater` program: arguments, configuration, the process around a server, and its end.
 mod crash;
 mod process;
+mod title;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -11,6 +12,7 @@ use crate::base::limits::Limits;
 use crate::command::env::REDIS_VERSION;
 use crate::config::{Cli, Config, parse_command_line};
 use crate::embed::{Builder, Server, StartError};
+use crate::program::title::Title;
 use crate::server::log;
 use crate::server::shutdown::Request;
 
@@ -53,7 +55,7 @@ pub fn run(args: &[String]) -> ExitCode {
         println!("The configuration is good.");
         return ExitCode::SUCCESS;
     }
-    serve(config, &cli)
+    serve(config, &cli, args.first().map_or("tidewater", |name| name))
 }
 
 fn version() -> String {
@@ -84,7 +86,7 @@ fn help(name: &str) -> String {
 }
 
 /// From here on the process is a server; returns when it has ended.
-fn serve(config: Arc<Config>, cli: &Cli) -> ExitCode {
+fn serve(config: Arc<Config>, cli: &Cli, name: &str) -> ExitCode {
     // Relative paths (log, sockets, pid file) are relative to `dir`, as everything that a server writes.
     let _ = std::env::set_current_dir(config.str("dir"));
     let supervised = process::Supervisor::find(&config);
@@ -93,6 +95,7 @@ fn serve(config: Arc<Config>, cli: &Cli) -> ExitCode {
         eprintln!("Can't daemonize: {e}");
         return ExitCode::FAILURE;
     }
+    let title = config.bool("set-proc-title").then(|| Title::claim(name)).flatten();
     log::set_level(config.int("loglevel"));
     log::install(match config.opt_str("logfile") {
         Some(path) => log::Output::File(path.into()),
@@ -123,6 +126,14 @@ fn serve(config: Arc<Config>, cli: &Cli) -> ExitCode {
         Err(e) => return refuse(&config, &e),
     };
     follow_config(&config);
+    if let Some(title) = title {
+        title.show(&config);
+        let show = move |config: &Config| {
+            title.show(config);
+            Ok(())
+        };
+        config.on_change_of(&["proc-title-template", "port", "bind"], Box::new(show));
+    }
     let pidfile = config.opt_str("pidfile").or_else(|| daemon.then(|| "/var/run/redis.pid".into()));
     let pidfile = pidfile.map(PathBuf::from).filter(|path| process::write_pidfile(path));
     if let Err(e) = process::watch_signals(server.control().clone(), config.clone()) {

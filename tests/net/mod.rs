@@ -441,3 +441,17 @@ fn a_stopping_server_sends_what_is_written() {
     assert_eq!(c.rest(), b"+PONG\r\n");
     assert_eq!(idle.rest(), b"");
 }
+
+#[test]
+fn a_read_that_moves_to_the_slow_lane_counts_once() {
+    let server = Server::start();
+    let mut client = server.connect();
+    assert_eq!(client.ask("SADD s a b c"), ":3");
+    client.send("SRANDMEMBER s -5000\r\n");
+    assert_eq!(client.line(), "*5000");
+    for _ in 0..10_000 {
+        client.line();
+    }
+    let stats = &server.engine.env().stats;
+    assert_eq!((stats.sum(|w| &w.hits), stats.sum(|w| &w.misses)), (1, 0));
+}

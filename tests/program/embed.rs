@@ -102,6 +102,17 @@ fn commands_are_renamed_as_the_configuration_says() {
         matches!(server.execute(["FLUSHALL"]), Err(ExecuteError::Reply(e)) if e.contains("unknown command"))
     );
     assert_eq!(server.execute(["assign", "k", "v"]), Ok(ok()));
+    // Line after line, as in a file.
+    let swapped = ["GET other", "SET get", "other set"];
+    let swapped =
+        swapped.iter().fold(Server::builder(), |builder, line| builder.config("rename-command", line));
+    let server = swapped.start().unwrap();
+    assert_eq!(server.execute(["get", "k", "v"]), Ok(ok()));
+    assert_eq!(server.execute(["set", "k"]), Ok("v".into()));
+    for (line, why) in [("NOSUCH x", "No such command"), ("GET set", "already exists")] {
+        let Err(refused) = Server::builder().config("rename-command", line).start() else { panic!("{line}") };
+        assert!(refused.to_string().contains(why), "{refused}");
+    }
 }
 
 fn ask(addr: std::net::SocketAddr, line: &str) -> String {
