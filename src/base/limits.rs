@@ -99,6 +99,8 @@ limits! {
     /// Milliseconds; 0 is off.
     latency_monitor_threshold: AtomicU64 = 0,
     maxclients: AtomicUsize = 10_000,
+    /// 0 is no limit; below 0, percent of `maxmemory`. See `Limits::client_memory`.
+    maxmemory_clients: AtomicI64 = 0,
     /// 0 keeps idle clients.
     timeout_s: AtomicU64 = 0,
     tcp_keepalive_s: AtomicU64 = 300,
@@ -110,6 +112,21 @@ limits! {
 impl Limits {
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// How much all clients together may occupy, `None` when that is not limited. A limit that would leave no room to
+    /// talk to the server at all is raised.
+    #[inline]
+    pub fn client_memory(&self) -> Option<usize> {
+        let limit = match self.maxmemory_clients.get() {
+            0 => return None,
+            percent @ ..0 => {
+                let whole = Some(self.maxmemory.get()).filter(|&n| n > 0)?;
+                (whole as u128 * u128::from(percent.unsigned_abs()) / 100) as usize
+            }
+            bytes => usize::try_from(bytes).unwrap_or(usize::MAX),
+        };
+        Some(limit.max(128 << 10))
     }
 
     #[inline]

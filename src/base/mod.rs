@@ -6,6 +6,7 @@ pub mod glob;
 pub mod limits;
 pub mod longdouble;
 pub mod num;
+pub mod priority;
 pub mod reclaim;
 pub mod rng;
 pub mod split;

@@ -8,6 +8,9 @@ use parking_lot::Mutex;
 /// Something to be dropped later.
 pub type Garbage = Box<dyn Send>;
 
+/// Nobody waits for memory to be freed, but it must keep up.
+const RECLAIM_NICE: i32 = 10;
+
 #[derive(Default)]
 struct Counters {
     pending: AtomicUsize,
@@ -36,6 +39,7 @@ impl Reclaimer {
             let (tx, rx) = channel::<(Garbage, usize)>();
             let counters = self.counters.clone();
             let run = move || {
+                super::priority::lower(RECLAIM_NICE);
                 for (garbage, objects) in rx {
                     drop(garbage);
                     counters.pending.fetch_sub(objects, Ordering::Relaxed);

@@ -133,6 +133,15 @@ pub fn end_wait(env: &Env, waiter: &Waiter, reply: Reply) {
     waiter.finish(reply);
 }
 
+/// Counts a blocked command that ends without having been served: by its timeout, or with an error.
+pub fn count_unblocked(env: &Env, stats: &WorkerStats, waiter: &Waiter, error: Option<&CommandError>) {
+    if let Some(error) = error {
+        stats.error_replies.add(1);
+        env.stats.count_error(error.code());
+    }
+    count(stats, env.commands.get(waiter.command), 0, error.is_some());
+}
+
 /// Takes a waiter that is over out of its keys' queues.
 pub fn forget_waiter(env: &Env, waiter: &Arc<Waiter>) {
     for key in &waiter.keys {

@@ -119,6 +119,8 @@ pub struct Client {
     has_mail: AtomicBool,
     /// Since when the soft output limit has been exceeded, Unix milliseconds; 0 when it is not.
     over_soft_since_ms: AtomicU64,
+    /// What `Clients::memory` holds for this client.
+    counted_bytes: AtomicUsize,
     wake: Box<dyn Fn() + Send + Sync>,
 }
 
@@ -163,6 +165,7 @@ impl Client {
             outbox_bytes: AtomicUsize::new(0),
             has_mail: AtomicBool::new(false),
             over_soft_since_ms: AtomicU64::new(0),
+            counted_bytes: AtomicUsize::new(0),
             wake,
         }
     }
@@ -288,6 +291,11 @@ pub struct Clients {
     all: DashMap<u64, Arc<Client>>,
     next: AtomicU64,
     monitors: AtomicUsize,
+    /// About what they occupy together; kept while that is limited, and made exact by every `evict`.
+    memory: AtomicUsize,
+    /// The limit that the last `evict` enforced.
+    memory_limit: AtomicUsize,
+    evicting: Mutex<()>,
 }
 
 impl Clients {
@@ -300,7 +308,56 @@ impl Clients {
     }
 
     pub fn remove(&self, id: u64) {
-        self.all.remove(&id);
+        if let Some((_, client)) = self.all.remove(&id) {
+            self.note_bytes(&client, 0);
+        }
+    }
+
+    /// Takes note of what a client occupies now. Tells whether that is a reason to `evict`.
+    pub fn note_memory(&self, client: &Client, limit: usize) -> bool {
+        let bytes = if client.closing() { 0 } else { client.memory() };
+        self.note_bytes(client, bytes) > limit || self.memory_limit.load(Ordering::Relaxed) != limit
+    }
+
+    fn note_bytes(&self, client: &Client, bytes: usize) -> usize {
+        let was = client.counted_bytes.swap(bytes, Ordering::Relaxed);
+        let change = bytes.wrapping_sub(was);
+        if change == 0 {
+            return self.memory.load(Ordering::Relaxed);
+        }
+        self.memory.fetch_add(change, Ordering::Relaxed).wrapping_add(change)
+    }
+
+    /// Closes the largest clients until the rest occupy no more than `limit`; tells how many. They are off the list at
+    /// once, however busy their workers are. Those with CLIENT NO-EVICT and those without a socket stay.
+    pub fn evict(&self, limit: usize) -> u64 {
+        let Some(_alone) = self.evicting.try_lock() else { return 0 };
+        let all = self.list();
+        let mut sized: Vec<(usize, &Arc<Client>)> =
+            all.iter().filter(|c| !c.closing()).map(|c| (c.memory(), c)).collect();
+        let mut sum: usize = sized.iter().map(|(bytes, _)| bytes).sum();
+        let mut evicted = 0;
+        if sum > limit {
+            sized.sort_unstable_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+            for &(bytes, client) in &sized {
+                if sum <= limit {
+                    break;
+                }
+                if !client.has_flag(flag::NO_EVICT | flag::LOCAL) {
+                    client.close(false);
+                    self.remove(client.id);
+                    sum -= bytes;
+                    evicted += 1;
+                }
+            }
+        }
+        for (bytes, client) in sized {
+            let bytes = if client.closing() { 0 } else { bytes };
+            client.counted_bytes.store(bytes, Ordering::Relaxed);
+        }
+        self.memory.store(sum, Ordering::Relaxed);
+        self.memory_limit.store(limit, Ordering::Relaxed);
+        evicted
     }
 
     pub fn get(&self, id: u64) -> Option<Arc<Client>> {

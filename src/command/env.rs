@@ -171,7 +171,9 @@ impl Env {
             return;
         }
         client.push(write);
-        self.enforce_output_limit(client, client.pending_bytes());
+        if !self.enforce_output_limit(client, client.pending_bytes()) {
+            self.note_client_memory(client);
+        }
     }
 
     /// Ends a client at once when `pending` bytes of output are more than its class may leave waiting. Tells whether
@@ -186,6 +188,24 @@ impl Env {
             client.close(false);
         }
         true
+    }
+
+    /// Where a client's memory may have changed: enforces `maxmemory-clients`.
+    #[inline]
+    pub fn note_client_memory(&self, client: &Client) {
+        if let Some(limit) = self.limits.client_memory()
+            && self.clients.note_memory(client, limit)
+        {
+            self.evict_clients();
+        }
+    }
+
+    /// Closes the largest clients when all together occupy more than `maxmemory-clients` allows.
+    pub fn evict_clients(&self) {
+        if let Some(limit) = self.limits.client_memory() {
+            let n = self.clients.evict(limit);
+            self.stats.evicted_clients.fetch_add(n, Ordering::Relaxed);
+        }
     }
 
     /// Whether keys may expire now: not while clients are paused, so that replicas see nothing change.

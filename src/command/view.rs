@@ -90,6 +90,11 @@ impl<'a> View<'a> {
         self.env
     }
 
+    /// The figures of the thread that runs the command.
+    pub fn stats(&self) -> &'a WorkerStats {
+        self.stats
+    }
+
     /// From here on handlers work for this request; `known` is an argument whose hash was already needed.
     pub(super) fn set_request(&mut self, args: Args<'_>, known: Option<(usize, u64)>) {
         self.last = match known {

@@ -135,7 +135,7 @@ pub static TABLE: &[Directive] = &[
     d("bgsave-cpulist").alias("bgsave_cpulist").nullable().no_effect(),
     // Clients.
     d("maxclients").int(1, UINT, "10000").bind(|l, v| l.maxclients.set(size(v))),
-    d("maxmemory-clients").memory_or_percent("0"),
+    d("maxmemory-clients").memory_or_percent("0").bind(|l, v| l.maxmemory_clients.set(v)),
     d("client-query-buffer-limit")
         .memory(MB, LONG, "1gb")
         .bind(|l, v| l.client_query_buffer_limit.set(size(v))),

@@ -6,7 +6,7 @@ use parking_lot::{Condvar, Mutex};
 
 use super::value::{Value, decode};
 use crate::command::client::{Client, flag};
-use crate::command::{Session, end_wait, forget_waiter};
+use crate::command::{Session, count_unblocked, end_wait, forget_waiter};
 use crate::keyspace::{Waiter, WaiterState};
 use crate::resp::args::OwnedArgs;
 use crate::resp::reply::Reply;
@@ -178,6 +178,7 @@ impl LocalClient {
             if waiter.deadline_ms.is_some_and(|at| at <= now) && waiter.claim() {
                 let mut reply = Reply::new(waiter.resp3);
                 (waiter.on_timeout)(&mut reply);
+                count_unblocked(env, &self.worker.stats, waiter, None);
                 end_wait(env, waiter, reply);
                 break Ok(());
             }

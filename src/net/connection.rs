@@ -69,6 +69,7 @@ impl Stream {
     fn poll_write(&mut self, cx: &mut Context<'_>, reply: &Reply, sent: usize) -> Poll<io::Result<usize>> {
         if !reply.has_shared() {
             let rest = reply.buf.get(sent..).unwrap_or_default();
+            let rest = &rest[..rest.len().min(SEND_BYTES)];
             return match self {
                 Stream::Tcp(s) => Pin::new(s).poll_write(cx, rest),
                 #[cfg(unix)]
@@ -88,6 +89,10 @@ impl Stream {
 
 /// Replies above this many bytes are sent before more of the batch is run, if the socket takes them.
 const FLUSH_BYTES: usize = 64 * 1024;
+/// A long reply goes out in pieces of this size, between which the worker's other connections have their turn.
+const SEND_BYTES: usize = 256 * 1024;
+/// From this size on a reply buffer is freed in the background: giving its pages back takes the kernel a while.
+const RECLAIM_BYTES: usize = 1 << 20;
 /// Output that may wait for a client that has not logged in.
 const UNAUTHENTICATED_BYTES: usize = 17 * 1024;
 /// Buffers that have become larger than this are given back once they are empty.
@@ -249,8 +254,14 @@ impl Connection {
     }
 
     fn note_input(&self) {
-        self.client.query_bytes.store(self.input.len() - self.start, Ordering::Relaxed);
+        let waiting = (self.input.len() - self.start).saturating_sub(self.parser.settled());
+        self.client.query_bytes.store(waiting, Ordering::Relaxed);
         self.client.query_capacity.store(self.input.capacity(), Ordering::Relaxed);
+        self.note_memory();
+    }
+
+    fn note_memory(&self) {
+        self.local.engine.env().note_client_memory(&self.client);
     }
 
     /// Runs the requests in `input`; tells how many bytes are used up and why it stopped.
@@ -380,7 +391,13 @@ impl Connection {
     /// Sends until all is out or the socket is full.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let backlog = self.client.output_bytes.load(Ordering::Relaxed) > 0;
+        let turn = self.sent + SEND_BYTES;
         while self.pending() > 0 {
+            if self.sent >= turn {
+                self.note_output();
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             match self.stream.poll_write(cx, &self.reply, self.sent) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
                 Poll::Ready(Ok(n)) => {
@@ -397,13 +414,21 @@ impl Connection {
                 }
                 Poll::Ready(Err(e)) => return Poll::Ready(Err(e)),
                 Poll::Pending => {
-                    if self.sent > FLUSH_BYTES && self.sent > self.pending() {
+                    // What moves is little, or little against what has gone.
+                    let pending = self.pending();
+                    let little = pending <= RECLAIM_BYTES || self.sent / 8 > pending;
+                    if self.sent > FLUSH_BYTES && self.sent > pending && little {
                         self.sent = self.reply.drop_front(self.sent);
                     }
                     self.note_output();
                     return Poll::Pending;
                 }
             }
+        }
+        if self.reply.memory_bytes() > RECLAIM_BYTES {
+            let empty = Reply::new(self.reply.resp3());
+            let sent = std::mem::replace(&mut self.reply, empty);
+            self.local.engine.env().reclaimer.send(Box::new(sent), 0);
         }
         self.reply.clear();
         self.sent = 0;
@@ -421,6 +446,7 @@ impl Connection {
         if capacity > client.output_peak.load(Ordering::Relaxed) {
             client.output_peak.store(capacity, Ordering::Relaxed);
         }
+        self.note_memory();
     }
 
     /// Reads and runs what has come, straight from the worker's buffer if the connection's own holds nothing.
@@ -444,6 +470,7 @@ impl Connection {
             self.note_input();
         } else {
             self.client.query_bytes.store(0, Ordering::Relaxed);
+            self.note_memory();
         }
         Poll::Ready(Ok(stop))
     }
@@ -454,7 +481,9 @@ impl Connection {
             // A large request: in larger and larger pieces, but no further than it goes. The client names its size,
             // so it gets room for no more than what it has already sent again.
             let held = self.input.len() - self.start;
-            self.input.reserve_exact(self.need.min(held.max(INPUT_BYTES)));
+            // A rest too small for this way comes with it, lest the buffer double for its sake.
+            let room = if self.need <= held + DIRECT_BYTES { self.need } else { held.max(INPUT_BYTES) };
+            self.input.reserve_exact(room);
             let mut buf = ReadBuf::uninit(self.input.spare_capacity_mut());
             match self.stream.poll_read(cx, &mut buf) {
                 Poll::Pending => return Poll::Pending,
@@ -560,6 +589,7 @@ impl Connection {
                     if due && waiter.claim() {
                         let mut reply = Reply::new(waiter.resp3);
                         (waiter.on_timeout)(&mut reply);
+                        command::count_unblocked(env, &self.local.worker.borrow().stats, &waiter, None);
                         command::end_wait(env, &waiter, reply);
                         break;
                     }

@@ -105,9 +105,8 @@ fn serve(config: Arc<Config>, cli: &Cli) -> ExitCode {
         crash::log_fatal_signals();
     }
     let pid = std::process::id();
-    tracing::info!("Tidewater is starting. PID: {pid}");
     tracing::info!(
-        "Tidewater version={VERSION}, Redis version={REDIS_VERSION}, bits={}, pid={pid}, just started",
+        "Tidewater version={VERSION}, Redis version={REDIS_VERSION}, bits={}, pid={pid}, is starting",
         usize::BITS
     );
     match cli.config_file.is_some() || cli.from_stdin || !cli.directives.is_empty() {
@@ -179,7 +178,9 @@ fn announce(server: &Server, print_port: bool) {
         let _ = writeln!(out, "{}", server.port().unwrap_or(0));
         let _ = out.flush();
     }
-    tracing::info!("Running mode=standalone, port={}.", server.port().unwrap_or(0));
+    // Supervising scripts take the PID as the sign that the sockets are there.
+    let pid = std::process::id();
+    tracing::info!("Running mode=standalone, port={}. PID: {pid}", server.port().unwrap_or(0));
     tracing::info!("Server initialized");
     if server.addr().is_some() {
         tracing::info!("Ready to accept connections tcp");

@@ -14,6 +14,8 @@ use super::args::{Args, Span};
 const KEPT_SPANS: usize = 64;
 const KEPT_INLINE_BYTES: usize = 1024;
 
+/// Redis reads an argument from this size on into a buffer of its own.
+const LONG_BULK_BYTES: usize = 32 * 1024;
 const UNAUTHENTICATED_MULTIBULK_MAX: i64 = 10;
 const UNAUTHENTICATED_BULK_BYTES_MAX: u64 = 16 * 1024;
 
@@ -95,6 +97,8 @@ pub struct Parser {
     pos: usize,
     /// How far the search for the current line's end came; meaningful behind the line's start only.
     searched: usize,
+    /// Where the long argument begins of which a part is missing; 0 when there is none.
+    payload: usize,
 }
 
 impl Parser {
@@ -144,7 +148,7 @@ impl Parser {
             pos = end;
             missing -= 1;
         }
-        (self.pos, self.missing, self.searched) = (0, 0, 0);
+        (self.pos, self.missing, self.searched, self.payload) = (0, 0, 0, 0);
         Ok(Status::Complete { consumed: pos })
     }
 
@@ -158,7 +162,7 @@ impl Parser {
     pub fn reset(&mut self) {
         self.spans.clear();
         self.inline.clear();
-        (self.missing, self.pos, self.searched) = (0, 0, 0);
+        (self.missing, self.pos, self.searched, self.payload) = (0, 0, 0, 0);
     }
 
     /// Gives back what a giant request took. Only between requests: the last one's arguments are forgotten.
@@ -169,6 +173,12 @@ impl Parser {
             self.inline.clear();
             self.inline.shrink_to(KEPT_INLINE_BYTES);
         }
+    }
+
+    /// Bytes of the begun request before a long argument that is still coming: no part of what clients see as the query
+    /// buffer, as Redis has parsed them away by then.
+    pub fn settled(&self) -> usize {
+        self.payload
     }
 
     /// Heap bytes held, for the accounting of clients' memory.
@@ -231,6 +241,7 @@ impl Parser {
         let have = buf.len() - start;
         let need = len.saturating_add(2);
         if have < need {
+            self.payload = if len >= LONG_BULK_BYTES { start } else { 0 };
             return Ok(Some(Status::Incomplete { need: need - have }));
         }
         self.spans.push(Span { start, len });

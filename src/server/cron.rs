@@ -61,6 +61,7 @@ pub fn tick(engine: &Engine, worker: &mut Worker) {
     engine.relieve_memory(worker);
     close_idle(engine);
     enforce_output_limits(engine);
+    env.evict_clients();
 }
 
 /// Rounds over all shards a second, at most: a finer `hz` takes them in parts.

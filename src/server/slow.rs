@@ -13,6 +13,9 @@ pub type Job = Box<dyn FnOnce(&mut Worker) + Send>;
 /// Threads at most. A job may wait for a shard that another job holds, never for a job in the queue.
 const THREADS_MAX: usize = 16;
 
+/// Slow commands get about a tenth of a core that workers want all of.
+const SLOW_NICE: i32 = 10;
+
 #[derive(Default)]
 struct Queue {
     jobs: VecDeque<Job>,
@@ -66,7 +69,7 @@ impl Drop for SlowLane {
 }
 
 fn serve(shared: &Shared, mut worker: Worker) {
-    lower_priority();
+    crate::base::priority::lower(SLOW_NICE);
     let mut queue = shared.queue.lock();
     loop {
         if let Some(job) = queue.jobs.pop_front() {
@@ -83,13 +86,3 @@ fn serve(shared: &Shared, mut worker: Worker) {
         }
     }
 }
-
-#[cfg(target_os = "linux")]
-#[allow(unsafe_code)]
-fn lower_priority() {
-    // SAFETY: a plain system call; on Linux a priority of "who 0" is the calling thread's own.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 10) };
-}
-
-#[cfg(not(target_os = "linux"))]
-fn lower_priority() {}

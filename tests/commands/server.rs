@@ -421,10 +421,12 @@ fn differences(table: &CommandTable, command: &Command, fact: &Fact) -> Vec<Stri
     out
 }
 
+/// The subcommands of CLIENT that come with client-side caching.
+const CACHING: &[&str] = &["client|caching", "client|getredir", "client|tracking", "client|trackinginfo"];
+
 /// What is not there yet, by the part of the server that it waits for.
 fn waits_for(fact: &Fact) -> Option<&'static str> {
     let first = fact.name.split('|').next().unwrap();
-    let last = fact.name.split('|').next_back().unwrap();
     let part = match (fact.group.as_str(), first) {
         _ if fact.origin != "both" => "not of Redis 7.2",
         _ if fact.flags.iter().any(|f| f == "only_sentinel") || fact.group == "sentinel" => "Sentinel: never",
@@ -434,9 +436,7 @@ fn waits_for(fact: &Fact) -> Option<&'static str> {
         (_, "save" | "bgsave" | "bgrewriteaof" | "lastsave") => "persistence",
         (_, "dump" | "restore" | "restore-asking" | "migrate") => "persistence",
         (_, "sync" | "psync" | "replconf" | "wait" | "waitaof" | "failover") => "replication",
-        (_, "client") if ["caching", "getredir", "tracking", "trackinginfo"].contains(&last) => {
-            "client-side caching"
-        }
+        _ if CACHING.contains(&fact.name.as_str()) => "client-side caching",
         (_, "pfdebug" | "pfselftest") => "geo, HyperLogLog, streams and scripts",
         _ => return None,
     };

@@ -396,11 +396,12 @@ fn unblock(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         && waiter.claim()
     {
         let mut reply = Reply::new(waiter.resp3);
-        if as_error {
-            reply.error("UNBLOCKED client unblocked via CLIENT UNBLOCK");
-        } else {
-            (waiter.on_timeout)(&mut reply);
+        let error = as_error.then(|| CommandError::new("UNBLOCKED client unblocked via CLIENT UNBLOCK"));
+        match &error {
+            Some(error) => reply.error(&error.to_string()),
+            None => (waiter.on_timeout)(&mut reply),
         }
+        command::count_unblocked(ctx.env, ctx.keys.stats(), &waiter, error.as_ref());
         command::end_wait(ctx.env, &waiter, reply);
         done = true;
     }
