@@ -395,8 +395,8 @@ impl Connection {
         while self.pending() > 0 {
             if self.sent >= turn {
                 self.note_output();
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
+                // Not by waking itself: the runtime would not look at other sockets for many more turns.
+                return std::pin::pin!(tokio::task::yield_now()).poll(cx).map(Ok);
             }
             match self.stream.poll_write(cx, &self.reply, self.sent) {
                 Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),

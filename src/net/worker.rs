@@ -57,6 +57,7 @@ pub(super) fn start(
     let thread = {
         let load = load.clone();
         std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            crate::base::priority::short_turns();
             let local = Rc::new(Local {
                 worker: RefCell::new(engine.worker()),
                 engine,
