@@ -218,6 +218,7 @@ pub(super) fn invoke(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             true
         }
     };
+    ctx.keys.forget_request();
     let nanos = ctx.env.clock.ticks().saturating_sub(start);
     count(ctx.keys.stats, ctx.command, nanos, failed);
     ctx.env.observe(ctx.session, ctx.command, args, nanos);
@@ -310,6 +311,7 @@ fn serve_one(ctx: &mut Context<'_>, waiter: &Arc<Waiter>) {
     let start = env.clock.ticks();
     ctx.keys.set_request(args, None);
     let result = (command.handler)(ctx, args);
+    ctx.keys.forget_request();
     let failed = result.is_err();
     if let Err(e) = &result {
         write_error(ctx, e);

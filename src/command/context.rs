@@ -72,7 +72,7 @@ impl<'a> Context<'a> {
     /// Called by a handler before it has done anything, with the number of elements it is about to visit: on a
     /// worker, beyond `SLOW_LANE_COST`, fails with `SlowLane`, and the command is run again in the slow lane.
     pub fn slow_lane(&self, cost: usize) -> Result<(), CommandError> {
-        if cost > SLOW_LANE_COST && self.keys.lane == Lane::Worker && !self.keys.nested {
+        if cost > SLOW_LANE_COST && self.keys.lane == Lane::Worker && !self.keys.nested && !self.resumed {
             return Err(CommandError::SlowLane);
         }
         Ok(())

@@ -105,6 +105,12 @@ impl<'a> View<'a> {
         self.request = bytes.start as usize..bytes.end as usize;
     }
 
+    /// The request's bytes may go: another key could come to lie where one of its arguments lay.
+    pub(super) fn forget_request(&mut self) {
+        self.last = (std::ptr::null(), 0, 0);
+        self.request = 0..0;
+    }
+
     /// The key's hash; the last one is remembered, as handlers look a key up and then store it. Only for arguments of
     /// the request: elsewhere another key may come to lie at the same address.
     fn hash(&mut self, key: &[u8]) -> u64 {
