@@ -137,7 +137,7 @@ impl Generator {
             self.in_multi[connection] = false;
             return self.plain(connection, &["EXEC"]);
         }
-        if self.serial % 499 == 0 && !self.in_multi[connection] {
+        if self.serial.is_multiple_of(499) && !self.in_multi[connection] {
             let key = self.key('k');
             let px = self.pick(&["PEXPIRE", "PEXPIREAT"]);
             let mut step = self.plain(connection, &[px, "", "1"]);

@@ -64,7 +64,7 @@ impl Pair {
 
     /// Sends the steps as one pipeline, all on one connection; the first whose replies differ.
     fn batch(&mut self, steps: &[Step]) -> Option<(usize, Node, Node)> {
-        let Some(first) = steps.first() else { return None };
+        let first = steps.first()?;
         let c = first.connection;
         for side in [&mut self.oracle, &mut self.ours] {
             side.clients[c].send(steps.iter().map(|s| &s.args));
