@@ -60,6 +60,7 @@ pub struct Keyspace {
     slots: Box<[Slot]>,
     bits: u32,
     seed: u64,
+    hasher: table::Hasher,
     databases: usize,
     opened: Box<[AtomicBool]>,
 }
@@ -72,7 +73,7 @@ impl Keyspace {
             .map(|id| Slot { shard: Mutex::new(Shard { first: Db::new(seed, bits), rest: Vec::new(), id }) })
             .collect();
         let opened = (0..databases).map(|_| AtomicBool::new(false)).collect();
-        Self { slots, bits, seed, databases, opened }
+        Self { slots, bits, seed, hasher: table::Hasher::new(seed), databases, opened }
     }
 
     pub fn databases(&self) -> usize {
@@ -98,7 +99,7 @@ impl Keyspace {
     }
 
     pub fn hash(&self, key: &[u8]) -> u64 {
-        table::hash(self.seed, key)
+        self.hasher.hash(key)
     }
 
     pub fn shard_of(&self, hash: u64) -> u32 {

@@ -55,21 +55,36 @@ pub trait Slot: Clone + Send + Sync {
 /// without knowing the seed.
 #[inline]
 pub fn hash(seed: u64, key: &[u8]) -> u64 {
-    let mixed = (seed ^ 0x6c62_272e_07bb_0142).wrapping_mul(0xd6e8_feb8_6659_fd93);
-    let mixed = mixed ^ mixed >> 32;
-    let secrets = RapidSecrets {
-        seed: mixed,
-        secrets: [
-            mixed.rotate_left(11) ^ 0x9e37_79b9_7f4a_7c15,
-            mixed.rotate_left(19) ^ 0xc2b2_ae3d_27d4_eb4f,
-            mixed.rotate_left(29) ^ 0x1656_67b1_9e37_79f9,
-            mixed.rotate_left(37) ^ 0x85eb_ca77_c2b2_ae63,
-            mixed.rotate_left(43) ^ 0x27d4_eb2f_1656_67c5,
-            mixed.rotate_left(53) ^ 0xff51_afd7_ed55_8ccd,
-            mixed.rotate_left(59) ^ 0xc4ce_b9fe_1a85_ec53,
-        ],
-    };
-    rapidhash_v3_micro_inline::<true, true>(key, &secrets)
+    Hasher::new(seed).hash(key)
+}
+
+/// [`hash`] with its secrets made once.
+pub struct Hasher(RapidSecrets);
+
+impl Hasher {
+    #[inline]
+    pub fn new(seed: u64) -> Self {
+        let mixed = (seed ^ 0x6c62_272e_07bb_0142).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        let mixed = mixed ^ mixed >> 32;
+        let secrets = RapidSecrets {
+            seed: mixed,
+            secrets: [
+                mixed.rotate_left(11) ^ 0x9e37_79b9_7f4a_7c15,
+                mixed.rotate_left(19) ^ 0xc2b2_ae3d_27d4_eb4f,
+                mixed.rotate_left(29) ^ 0x1656_67b1_9e37_79f9,
+                mixed.rotate_left(37) ^ 0x85eb_ca77_c2b2_ae63,
+                mixed.rotate_left(43) ^ 0x27d4_eb2f_1656_67c5,
+                mixed.rotate_left(53) ^ 0xff51_afd7_ed55_8ccd,
+                mixed.rotate_left(59) ^ 0xc4ce_b9fe_1a85_ec53,
+            ],
+        };
+        Hasher(secrets)
+    }
+
+    #[inline]
+    pub fn hash(&self, key: &[u8]) -> u64 {
+        rapidhash_v3_micro_inline::<true, true>(key, &self.0)
+    }
 }
 
 /// Asks the processor to bring a cache line near; any address will do.
