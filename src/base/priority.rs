@@ -1,21 +1,24 @@
-//! Thread priorities: background work gives way to the threads that clients wait for.
+//! Thread priorities: background work gives way to the threads that clients wait for. Where the system does not take
+//! them nothing happens: they are a matter of latency, not of correctness.
 #![allow(unsafe_code)]
 
-/// Lowers the calling thread's priority to `nice` (0 is normal, 19 the lowest). Where that is not possible nothing
-/// happens: it is a matter of latency, not of correctness.
+/// The turn that a thread asks for, nanoseconds; the least that Linux grants. A thread that wakes often for little then
+/// does not wait out the turn of one that computes (EEVDF's custom slices, Linux 6.12; earlier kernels take no notice).
 #[cfg(target_os = "linux")]
+const TURN_NS: u64 = 100_000;
+
+/// Lowers the calling thread's priority to `nice` (0 is normal, 19 the lowest) and asks for short turns.
 pub fn lower(nice: i32) {
-    // SAFETY: a plain system call; on Linux a priority of "who 0" is the calling thread's own.
-    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+    set(nice);
 }
 
-#[cfg(not(target_os = "linux"))]
-pub fn lower(_nice: i32) {}
-
-/// Asks the scheduler for short turns, soon: a thread that wakes often for little should not wait out the turn of one
-/// that computes (EEVDF's custom slices, Linux 6.12; earlier kernels take no notice).
-#[cfg(target_os = "linux")]
+/// Asks for short turns at normal priority.
 pub fn short_turns() {
+    set(0);
+}
+
+#[cfg(target_os = "linux")]
+fn set(nice: i32) {
     /// `struct sched_attr` of sched_setattr(2), first version.
     #[repr(C)]
     struct Attributes {
@@ -33,15 +36,19 @@ pub fn short_turns() {
         size: size_of::<Attributes>() as u32,
         policy: libc::SCHED_OTHER as u32,
         flags: 0,
-        nice: 0,
+        nice,
         priority: 0,
-        runtime: 100_000,
+        runtime: TURN_NS,
         deadline: 0,
         period: 0,
     };
     // SAFETY: the structure has the size that it states, and the kernel only reads it; thread 0 is the caller's own.
-    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    let done = unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+    if done != 0 {
+        // SAFETY: a plain system call; on Linux a priority of "who 0" is the calling thread's own.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice) };
+    }
 }
 
 #[cfg(not(target_os = "linux"))]
-pub fn short_turns() {}
+fn set(_nice: i32) {}
