@@ -86,10 +86,12 @@ pub fn run<'a>(
                 true
             }
         };
-        if let Some(block) = ctx.block.take() {
+        let block = ctx.block.take();
+        // Of a command that blocks too: it may have found a key expired.
+        finish(&mut ctx);
+        if let Some(block) = block {
             return (i, Ran::Blocked(register(&mut ctx, block, args)));
         }
-        finish(&mut ctx);
         let end = env.clock.ticks();
         let nanos = end.saturating_sub(*ticks);
         *ticks = end;

@@ -677,7 +677,12 @@ impl Connection {
                 debug_assert!(worker.lane == Lane::Slow);
                 worker.begin(lane.env());
                 let mut reply = Reply::new(resp3);
-                let called = lane.call(worker, &mut session, &mut reply, args.as_args());
+                let run = || lane.call(worker, &mut session, &mut reply, args.as_args());
+                let Ok(called) = catch_unwind(AssertUnwindSafe(run)) else {
+                    // The connection hears of it by the channel's end.
+                    lane.close_session(&mut session);
+                    return;
+                };
                 // The connection may be gone; then its session ends with it.
                 if let Err((mut session, ..)) = tx.send((session, reply, called, args)) {
                     lane.close_session(&mut session);
