@@ -1,12 +1,15 @@
 //! Tidewater: a Redis-protocol in-memory server.
+pub mod aof;
 pub mod base;
 pub mod command;
 pub mod config;
 pub mod embed;
+pub mod journal;
 pub mod keyspace;
 pub mod net;
 pub mod program;
 pub mod pubsub;
+pub mod rdb;
 pub mod resp;
 pub mod server;
 pub mod txn;

@@ -17,12 +17,17 @@ pub mod bitmap;
 pub mod database;
 pub mod expire;
 pub mod generic;
+pub mod geo;
 pub mod hash;
+pub mod hash_ttl;
+pub mod hyperloglog;
 pub mod list;
 pub mod object;
 pub mod scan;
 pub mod set;
 pub mod sort;
+pub mod stream;
+pub mod stream_group;
 pub mod string;
 pub mod wait;
 pub mod zset;
@@ -53,6 +58,11 @@ pub fn commands() -> Vec<Command> {
         wait::commands,
         expire::commands,
         scan::commands,
+        geo::commands,
+        hash_ttl::commands,
+        hyperloglog::commands,
+        stream::commands,
+        stream_group::commands,
         sort::commands,
     ];
     families.iter().flat_map(|f| f()).collect()

@@ -1,0 +1,6 @@
+//! Consumer groups: XGROUP, XREADGROUP, XACK, XPENDING, XCLAIM, XAUTOCLAIM.
+use super::Command;
+
+pub fn commands() -> Vec<Command> {
+    Vec::new()
+}

@@ -1,0 +1,1 @@
+//! HyperLogLog: dense and sparse registers, byte-compatible with the strings that Redis keeps.

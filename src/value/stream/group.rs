@@ -1,0 +1,1 @@
+//! Consumer groups: consumers and the entries that are pending.
