@@ -1,0 +1,129 @@
+//! The operating system's files.
+use super::{Disk, DiskFile, DiskRead, Stat};
+use std::ffi::OsString;
+use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// The real file system.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OsDisk;
+
+/// As the umask allows: everyone may read, as with Redis.
+const FILE_MODE: u32 = 0o644;
+const DIR_MODE: u32 = 0o755;
+
+impl Disk for OsDisk {
+    fn open_append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
+        Ok(Box::new(OsFile(file)))
+    }
+
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
+        Ok(Box::new(OsFile(file)))
+    }
+
+    fn open_read(&self, path: &Path) -> io::Result<Box<dyn DiskRead>> {
+        Ok(Box::new(File::open(path)?))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn list(&self, dir: &Path) -> io::Result<Vec<OsString>> {
+        fs::read_dir(dir)?.map(|entry| Ok(entry?.file_name())).collect()
+    }
+
+    fn stat(&self, path: &Path) -> io::Result<Stat> {
+        let found = fs::metadata(path)?;
+        Ok(Stat { len: found.len(), is_dir: found.is_dir() })
+    }
+
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
+        match File::open(dir)?.sync_all() {
+            // Some file systems know no such thing, and there is nothing to be done about it.
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::EBADF)) => Ok(()),
+            synced => synced,
+        }
+    }
+
+    fn create_dir(&self, dir: &Path) -> io::Result<()> {
+        match DirBuilder::new().mode(DIR_MODE).create(dir) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
+            created => created,
+        }
+    }
+}
+
+struct OsFile(File);
+
+impl Write for OsFile {
+    #[inline]
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn write_vectored(&mut self, bufs: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        self.0.write_vectored(bufs)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl DiskFile for OsFile {
+    fn sync_data(&mut self) -> io::Result<()> {
+        self.0.sync_data()
+    }
+
+    fn sync_all(&mut self) -> io::Result<()> {
+        self.0.sync_all()
+    }
+
+    fn set_len(&mut self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn len(&self) -> io::Result<u64> {
+        Ok(self.0.metadata()?.len())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::install;
+    use super::*;
+
+    #[test]
+    fn files_on_the_real_disk() {
+        let dir = std::env::temp_dir().join(format!("tidewater-disk-{}", std::process::id()));
+        let (disk, a, b) = (OsDisk, dir.join("a"), dir.join("b"));
+        let _ = fs::remove_dir_all(&dir);
+        assert!(!disk.exists(&dir).unwrap());
+        disk.create_dir(&dir).unwrap();
+        disk.create_dir(&dir).unwrap();
+        let mut file = disk.open_append(&a).unwrap();
+        file.write_all(b"one").unwrap();
+        file.sync_data().unwrap();
+        file.set_len(2).unwrap();
+        file.write_all(b"X").unwrap();
+        assert_eq!((file.len().unwrap(), file.is_empty().unwrap()), (3, false));
+        assert_eq!(disk.read(&a, 9).unwrap(), b"onX");
+        install(&disk, &b, &a, |file| file.write_all(b"new")).unwrap();
+        assert_eq!(disk.read(&a, 9).unwrap(), b"new");
+        assert_eq!(disk.list(&dir).unwrap(), ["a"]);
+        assert_eq!(disk.stat(&a).unwrap(), Stat { len: 3, is_dir: false });
+        disk.sync_dir(&dir).unwrap();
+        disk.remove(&a).unwrap();
+        assert!(!disk.exists(&a).unwrap() && disk.stat(&dir).unwrap().is_dir);
+        fs::remove_dir(&dir).unwrap();
+    }
+}
