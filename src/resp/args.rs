@@ -13,6 +13,11 @@ pub struct Span {
 }
 
 impl Span {
+    #[inline]
+    pub fn new(start: usize, len: usize) -> Self {
+        Span { start, len }
+    }
+
     #[inline(always)]
     fn of(self, buf: &[u8]) -> Option<&[u8]> {
         buf.get(self.start..)?.get(..self.len)
@@ -27,8 +32,9 @@ pub struct Args<'a> {
 }
 
 impl<'a> Args<'a> {
+    /// Spans that lie outside of the buffer are absent arguments.
     #[inline]
-    pub(super) fn new(buf: &'a [u8], spans: &'a [Span]) -> Self {
+    pub fn new(buf: &'a [u8], spans: &'a [Span]) -> Self {
         Args { buf, spans }
     }
 

@@ -311,7 +311,8 @@ impl Content {
 
     fn crash(&mut self, rng: &mut Rng, lose_all: bool) {
         let same = self.bytes.iter().zip(&self.durable).take_while(|(a, b)| a == b).count();
-        let safe = self.dropped.iter().map(|range| range.start).min().unwrap_or(usize::MAX).min(self.bytes.len());
+        let safe =
+            self.dropped.iter().map(|range| range.start).min().unwrap_or(usize::MAX).min(self.bytes.len());
         // Cut and then written anew, a file may be as it was, or as it is up to anywhere.
         if !lose_all && rng.below(4) != 0 && same <= safe {
             let end = same as u64 + rng.below((safe - same) as u64 + 1);
@@ -329,7 +330,10 @@ impl Content {
 impl fmt::Debug for FaultDisk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let state = self.0.lock();
-        f.debug_struct("FaultDisk").field("ops", &state.ops).field("live", &state.live).finish_non_exhaustive()
+        f.debug_struct("FaultDisk")
+            .field("ops", &state.ops)
+            .field("live", &state.live)
+            .finish_non_exhaustive()
     }
 }
 

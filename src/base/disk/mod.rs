@@ -185,7 +185,9 @@ mod tests {
     fn a_failed_install_leaves_no_temporary_file() {
         let disk = FaultDisk::new(1);
         disk.create_dir(Path::new("/d")).unwrap();
-        for (op, unsettled) in [(Op::Write, false), (Op::Sync, false), (Op::Rename, true), (Op::SyncDir, true)] {
+        for (op, unsettled) in
+            [(Op::Write, false), (Op::Sync, false), (Op::Rename, true), (Op::SyncDir, true)]
+        {
             replace(&disk, b"old").unwrap();
             disk.fail(op, Fault::Io, 1);
             let e = replace(&disk, b"new").unwrap_err();
