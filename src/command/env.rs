@@ -16,6 +16,7 @@ use crate::command::notify::Notifier;
 use crate::command::stats::Stats;
 use crate::command::table::CommandTable;
 use crate::command::{Command, Session};
+use crate::journal::Journal;
 use crate::keyspace::Keyspace;
 use crate::resp::args::Args;
 use crate::resp::reply::Reply;
@@ -97,8 +98,8 @@ pub struct Env {
     pub output_limits: [OutputLimit; 3],
     /// Whether expired keys are removed by the background cycle (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: AtomicBool,
-    /// Whether anyone reads the journal: handlers then state their effects.
-    pub journal_on: AtomicBool,
+    /// The stream of effects; while someone reads it, handlers state theirs.
+    pub journal: Arc<Journal>,
     rng: Mutex<Rng>,
 }
 
@@ -137,7 +138,7 @@ impl Env {
                 OutputLimit::new(32 << 20, 8 << 20, 60),
             ],
             active_expire: AtomicBool::new(true),
-            journal_on: AtomicBool::new(false),
+            journal: Arc::default(),
             rng: Mutex::new(rng),
         }
     }

@@ -10,7 +10,8 @@ use crate::base::rng::Rng;
 use crate::command::env::Env;
 use crate::command::notify::{self, Event};
 use crate::command::stats::WorkerStats;
-use crate::command::{CommandError, Lane};
+use crate::command::{Command, CommandError, Flags, Lane};
+use crate::journal::Batch;
 use crate::keyspace::{CellMut, Db, Locked};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::value::cell::{Cell, Type};
@@ -28,9 +29,8 @@ pub(super) struct Effects {
     pub(super) events: Vec<Event>,
     /// Keys that came into being, or were extended, while someone waits for them.
     pub(super) ready: Vec<(usize, Box<[u8]>)>,
-    /// What the journal gets in place of the command itself; only kept while someone reads the journal.
-    pub(super) journal: Vec<OwnedArgs>,
-    pub(super) journal_replaced: bool,
+    /// The command has stated its effects in its own words: the journal gets these in place of the command itself.
+    pub(super) stated: bool,
 }
 
 /// The locked keys of one command, in its database.
@@ -39,6 +39,8 @@ pub struct View<'a> {
     pub(super) env: &'a Env,
     pub(super) stats: &'a WorkerStats,
     pub(super) effects: Effects,
+    /// What the journal gets before the locks go; only filled while someone reads it.
+    pub(super) batch: &'a mut Batch,
     pub(super) lane: Lane,
     pub(super) nested: bool,
     /// Other commands run under the same locks after this one.
@@ -63,15 +65,19 @@ impl<'a> View<'a> {
         env: &'a Env,
         stats: &'a WorkerStats,
         rng: &'a mut Rng,
+        batch: &'a mut Batch,
         lane: Lane,
         db: usize,
         now: u64,
     ) -> Self {
+        // What a command left that panicked is nobody's.
+        batch.clear();
         Self {
             locked,
             env,
             stats,
             effects: Effects::default(),
+            batch,
             lane,
             nested: false,
             grouped: false,
@@ -159,9 +165,7 @@ impl<'a> View<'a> {
         let cell = db.remove(hash, key)?;
         db.touch(key);
         self.notify(class, event, key);
-        if self.env.journal_on.load(Ordering::Relaxed) {
-            self.effects.journal.push(OwnedArgs::from_iter([&b"DEL"[..], key]));
-        }
+        self.went(key);
         Some(cell)
     }
 
@@ -360,10 +364,38 @@ impl<'a> View<'a> {
     /// States the command's effect for the journal in its own words (SPOP as SREM, a relative TTL as PXAT). May be
     /// called several times; the closure runs only while someone reads the journal.
     pub fn effect(&mut self, words: impl FnOnce() -> OwnedArgs) {
-        if self.env.journal_on.load(Ordering::Relaxed) {
-            self.effects.journal.push(words());
+        if self.env.journal.is_on() {
+            self.batch.push(self.db, words().as_args().iter());
         }
-        self.effects.journal_replaced = true;
+        self.effects.stated = true;
+    }
+
+    /// The journal learns of a key that went by itself.
+    fn went(&mut self, key: &[u8]) {
+        if self.env.journal.is_on() {
+            self.batch.push(self.db, [&b"DEL"[..], key].into_iter());
+        }
+    }
+
+    /// The journal gets the command as it is, unless it has stated its effects or changed nothing.
+    #[inline]
+    pub(super) fn journal_command(&mut self, command: &Command, args: Args<'_>, dirty_before: u64) {
+        if std::mem::take(&mut self.effects.stated) || self.effects.dirty == dirty_before {
+            return;
+        }
+        if self.env.journal.is_on() && command.flags.has(Flags::WRITE.with(Flags::MAY_REPLICATE)) {
+            self.batch.push(self.db, args.iter());
+        }
+    }
+
+    /// Hands what was gathered for the journal over; the shards are still held. Gives the offset after it.
+    #[inline]
+    pub(super) fn commit(&mut self) -> Option<u64> {
+        if self.batch.is_empty() {
+            return None;
+        }
+        self.batch.seal();
+        Some(self.env.journal.append(self.batch))
     }
 
     /// Runs `f` in another database.
@@ -388,6 +420,7 @@ impl<'a> View<'a> {
         let own = std::mem::replace(&mut self.locked, locked);
         let result = f(self);
         super::call::settle(self);
+        self.commit();
         self.locked = own;
         Ok(result)
     }
@@ -490,9 +523,7 @@ impl<'a> View<'a> {
             self.discard(cell);
             self.stats.expired.add(1);
             self.notify(notify::EXPIRED, "expired", key);
-            if self.env.journal_on.load(Ordering::Relaxed) {
-                self.effects.journal.push(OwnedArgs::from_iter([&b"DEL"[..], key]));
-            }
+            self.went(key);
         }
     }
 }

@@ -16,6 +16,7 @@ use crate::command::session::{Queued, ReplyMode};
 use crate::command::stats::WorkerStats;
 use crate::command::table::CommandTable;
 use crate::command::{self, Command, CommandError, Flags, Lane, Ran, Request, Runner, Session};
+use crate::journal::Batch;
 use crate::keyspace::{Keyspace, ShardSet, Waiter};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
@@ -54,6 +55,7 @@ pub struct Worker {
     pub stats: Arc<WorkerStats>,
     pub rng: Rng,
     pub lane: Lane,
+    batch: Batch,
     now: u64,
     ticks: u64,
     /// The `maxmemory` of which much was free when this batch began.
@@ -79,6 +81,7 @@ impl Worker {
         Runner {
             stats: &self.stats,
             rng: &mut self.rng,
+            batch: &mut self.batch,
             lane: self.lane,
             now: self.now,
             ticks: &mut self.ticks,
@@ -556,6 +559,7 @@ fn worker(env: &Env, lane: Lane) -> Worker {
         stats,
         rng: env.fork_rng(),
         lane,
+        batch: Batch::default(),
         now: env.clock.now_ms(),
         ticks: env.clock.ticks(),
         roomy: None,
