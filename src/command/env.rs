@@ -2,7 +2,7 @@
 //! above by their type.
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
@@ -53,6 +53,16 @@ pub enum PauseMode {
     All,
 }
 
+/// Why commands are refused, as bits.
+pub mod bar {
+    /// The data set is being loaded: only commands with the `loading` flag run.
+    pub const LOADING: u32 = 1;
+    /// The last background save failed, and `stop-writes-on-bgsave-error` is set.
+    pub const SAVE_FAILED: u32 = 2;
+    /// The append-only file could not be written.
+    pub const AOF_FAILED: u32 = 4;
+}
+
 /// Counters that commands read.
 #[derive(Default)]
 pub struct Gauges {
@@ -85,6 +95,10 @@ pub struct Env {
     pub run_id: String,
     pub started_ms: u64,
     pub pause: Mutex<(PauseMode, u64)>,
+    /// Why writes, or everything, are refused at present: bits of `bar`.
+    pub barred: AtomicU32,
+    /// What the last failed write of the append-only file said.
+    pub aof_error: Mutex<String>,
     /// Fast check of `pause`: set while one may be in force.
     pub paused: AtomicBool,
     pub notifier: OnceLock<Arc<dyn Notifier>>,
@@ -125,6 +139,8 @@ impl Env {
             reclaimer: Reclaimer::default(),
             gauges: Gauges::default(),
             run_id,
+            barred: AtomicU32::new(0),
+            aof_error: Mutex::default(),
             pause: Mutex::default(),
             paused: AtomicBool::new(false),
             notifier: OnceLock::new(),
@@ -212,6 +228,15 @@ impl Env {
     /// Whether keys may expire now: not while clients are paused, so that replicas see nothing change.
     pub fn expiry_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed) && self.paused_until(self.clock.now_ms(), true).is_some()
+    }
+
+    /// Raises or lowers a bar.
+    pub fn set_bar(&self, bit: u32, up: bool) {
+        if up {
+            self.barred.fetch_or(bit, Ordering::AcqRel);
+        } else {
+            self.barred.fetch_and(!bit, Ordering::AcqRel);
+        }
     }
 
     /// Holds commands back. Of two pauses, the longer time and the stricter mode count.

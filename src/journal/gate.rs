@@ -1,7 +1,6 @@
 //! The gate: who wants to know that the stream is durable up to an offset waits here.
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
@@ -117,16 +116,14 @@ impl Gate {
         }
     }
 
-    /// Blocks the thread until the stream is durable up to `offset`; `None` when `timeout` passes first.
-    pub fn wait(&self, offset: u64, timeout: Duration) -> Option<Result<(), Unsure>> {
-        let until = std::time::Instant::now() + timeout;
+    /// Blocks the thread until the stream is durable up to `offset` or replies are no longer held.
+    pub fn wait(&self, offset: u64) -> Result<(), Unsure> {
         let mut sleepers = self.sleepers.lock();
         loop {
-            if let Some(result) = self.state(offset) {
-                return Some(result);
-            }
-            if self.changed.wait_until(&mut sleepers, until).timed_out() {
-                return self.state(offset);
+            match self.state(offset) {
+                Some(result) => return result,
+                None if !self.holds_replies() => return Ok(()),
+                None => self.changed.wait(&mut sleepers),
             }
         }
     }
@@ -165,21 +162,23 @@ mod tests {
         gate.hold_replies(true);
         gate.advance(5);
         gate.fail();
-        assert_eq!(gate.wait(5, Duration::ZERO), Some(Ok(())), "what was durable stays so");
-        assert_eq!(gate.wait(6, Duration::ZERO), Some(Err(Unsure)));
+        assert_eq!(gate.wait(5), Ok(()), "what was durable stays so");
+        assert_eq!(gate.wait(6), Err(Unsure));
         gate.advance(6);
-        assert_eq!(gate.wait(6, Duration::ZERO), Some(Ok(())));
-        assert_eq!(gate.wait(7, Duration::ZERO), None);
+        assert_eq!(gate.wait(6), Ok(()));
+        gate.hold_replies(false);
+        assert_eq!(gate.wait(7), Ok(()), "nobody waits any more");
     }
 
     #[test]
     fn a_thread_that_waits_is_woken() {
         let gate = Arc::new(Gate::default());
+        gate.hold_replies(true);
         let waiter = std::thread::spawn({
             let gate = gate.clone();
-            move || gate.wait(3, Duration::from_secs(60))
+            move || gate.wait(3)
         });
         gate.advance(3);
-        assert_eq!(waiter.join().unwrap(), Some(Ok(())));
+        assert_eq!(waiter.join().unwrap(), Ok(()));
     }
 }

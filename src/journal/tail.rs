@@ -28,6 +28,10 @@ impl Chunk {
 /// The growing part becomes a chunk at this size, so that memory goes back as readers pass.
 const CHUNK_BYTES: usize = 1 << 20;
 
+/// With this much waiting for a reader, whoever writes should wait: a disk that is slower than the writers must not
+/// fill the memory.
+const FULL_BYTES: u64 = 256 << 20;
+
 #[derive(Default)]
 struct Tail {
     growing: Vec<u8>,
@@ -54,6 +58,12 @@ impl Tail {
             self.start = chunk.end();
             self.chunks.push_back(chunk);
         }
+    }
+
+    /// Bytes that some reader has yet to take.
+    fn waiting(&self) -> u64 {
+        let passed = self.readers.iter().map(|(_, at)| *at).min();
+        passed.map_or(0, |at| self.end() - at)
     }
 
     fn end(&self) -> u64 {
@@ -88,6 +98,7 @@ pub struct Patience {
 #[derive(Default)]
 pub struct Journal {
     on: AtomicBool,
+    full: AtomicBool,
     tail: Mutex<Tail>,
     end: AtomicU64,
     arrived: Condvar,
@@ -99,6 +110,12 @@ impl Journal {
     #[inline]
     pub fn is_on(&self) -> bool {
         self.on.load(Ordering::Relaxed)
+    }
+
+    /// Whether so much waits for a reader that clients should hold their writes back for a moment.
+    #[inline]
+    pub fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
     }
 
     /// The offset after the last byte.
@@ -119,6 +136,7 @@ impl Journal {
             tail.growing.extend_from_slice(batch.bytes());
             if tail.growing.len() >= CHUNK_BYTES {
                 tail.seal();
+                self.full.store(tail.waiting() > FULL_BYTES, Ordering::Relaxed);
             }
         }
         let end = tail.end();
@@ -165,9 +183,7 @@ impl Journal {
 
     /// Bytes that wait for a reader.
     pub fn waiting_bytes(&self) -> u64 {
-        let tail = self.tail.lock();
-        let passed = tail.readers.iter().map(|(_, at)| *at).min();
-        passed.map_or(0, |at| tail.end() - at)
+        self.tail.lock().waiting()
     }
 }
 
@@ -219,6 +235,7 @@ impl Reader {
             reader.1 = at;
         }
         tail.trim();
+        journal.full.store(tail.waiting() > FULL_BYTES, Ordering::Relaxed);
         Some(chunk)
     }
 }
@@ -230,6 +247,7 @@ impl Drop for Reader {
         if tail.readers.is_empty() {
             self.journal.on.store(false, Ordering::Release);
         }
+        self.journal.full.store(false, Ordering::Relaxed);
         tail.trim();
         let end = tail.end();
         self.journal.end.store(end, Ordering::Release);

@@ -10,7 +10,7 @@ use crate::base::clock::Clock;
 use crate::base::limits::Limits;
 use crate::base::rng::Rng;
 use crate::command::client::{Client, flag};
-use crate::command::env::{Env, Services};
+use crate::command::env::{Env, Services, bar};
 use crate::command::row::Locks;
 use crate::command::session::{Queued, ReplyMode};
 use crate::command::stats::WorkerStats;
@@ -236,6 +236,10 @@ impl Engine {
         if env.limits.maxmemory.get() > 0 {
             self.admit_memory(worker, session, command).map_err(refuse)?;
         }
+        let barred = env.barred.load(Ordering::Relaxed);
+        if barred != 0 {
+            refused_by_bar(env, session, command, barred).map_err(refuse)?;
+        }
         if !session.resp3 && session.subscriptions() > 0 && !command.flags.has(Flags::IN_SUBSCRIBE) {
             return Err(refuse(CommandError::new(format!(
                 "ERR Can't execute '{}': only (P|S)SUBSCRIBE / (P|S)UNSUBSCRIBE / PING / QUIT / RESET are allowed in \
@@ -400,6 +404,7 @@ impl Engine {
             && session.reply_mode == ReplyMode::On
             && (session.resp3 || session.subscriptions() == 0)
             && !env.paused.load(Ordering::Relaxed)
+            && env.barred.load(Ordering::Relaxed) == 0
             && env.clients.monitors().load(Ordering::Relaxed) == 0
             && env.limits.maxmemory.get() == 0;
         if !plain || requests.len() < 2 {
@@ -565,6 +570,27 @@ fn worker(env: &Env, lane: Lane) -> Worker {
         roomy: None,
         expire_from: 0,
     }
+}
+
+/// What is said to a command that a bar keeps out.
+fn refused_by_bar(env: &Env, session: &Session, command: &Command, barred: u32) -> Result<(), CommandError> {
+    let writes = command.flags.has(Flags::WRITE)
+        || command.name == "ping"
+        || (command.locks == Locks::Queue && queue_writes(env, session));
+    if writes && barred & bar::SAVE_FAILED != 0 {
+        return Err(CommandError::SAVE_FAILED);
+    }
+    if writes && barred & bar::AOF_FAILED != 0 {
+        let why = env.aof_error.lock().clone();
+        return Err(CommandError::new(format!("MISCONF Errors writing to the AOF file: {why}")));
+    }
+    if barred & bar::LOADING != 0
+        && !command.flags.has(Flags::LOADING)
+        && !session.client.has_flag(flag::LOADER)
+    {
+        return Err(CommandError::LOADING);
+    }
+    Ok(())
 }
 
 /// With so many bytes free, a batch of commands is not measured one by one.
