@@ -65,6 +65,9 @@ pub fn run<'a>(
     let Some(first) = requests.first().map(|r| r.command) else { return (0, Ran::Done) };
     let mut view = View::new(locked, env, stats, rng, batch, lane, session.db, now);
     view.no_touch = session.no_touch;
+    if session.client.has_flag(flag::LOADER) {
+        view.horizon = 0;
+    }
     view.grouped = requests.len() > 1;
     let mut ctx = Context { keys: view, reply, session, env, command: first, block: None, resumed: false };
     let ran = run_each(&mut ctx, ticks, requests);

@@ -49,6 +49,9 @@ pub struct View<'a> {
     pub db: usize,
     /// Now, Unix milliseconds: one instant for the whole command.
     pub now: u64,
+    /// Keys whose time is this or earlier are gone. `now`, but the beginning of time while the data set is loaded: what
+    /// an effect found alive must be found alive again, and what went is told.
+    pub horizon: u64,
     /// CLIENT NO-TOUCH and OBJECT: reads leave the access clock alone.
     pub no_touch: bool,
     notify_flags: u32,
@@ -83,6 +86,7 @@ impl<'a> View<'a> {
             grouped: false,
             db,
             now,
+            horizon: now,
             no_touch: false,
             notify_flags: env.limits.notify_flags.get(),
             lfu: matches!(env.limits.policy(), MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu),
@@ -137,7 +141,7 @@ impl<'a> View<'a> {
         if db.volatile_len() == 0 {
             return;
         }
-        let due = db.get(hash, key).and_then(Cell::expire_ms).is_some_and(|at| at <= self.now);
+        let due = db.get(hash, key).and_then(Cell::expire_ms).is_some_and(|at| at <= self.horizon);
         if due && !self.env.expiry_paused() {
             self.expire(key);
         }
@@ -190,9 +194,9 @@ impl<'a> View<'a> {
     fn read(&mut self, key: &[u8], touch: bool) -> Option<&Cell> {
         let hash = self.hash(key);
         self.expire_if_due(hash, key);
-        let now = self.now;
+        let horizon = self.horizon;
         // What is due but may not be removed at present counts as absent.
-        let live = |cell: &&Cell| cell.expire_ms().is_none_or(|at| at > now);
+        let live = |cell: &&Cell| cell.expire_ms().is_none_or(|at| at > horizon);
         let Some(cell) = self.locked.db(self.db, hash).and_then(|db| db.get(hash, key)).filter(live) else {
             self.stats.misses.add(1);
             if self.notify_flags & notify::KEY_MISS != 0 {
@@ -224,7 +228,7 @@ impl<'a> View<'a> {
     pub fn peek(&self, key: &[u8]) -> Option<&Cell> {
         let hash = self.env.keyspace.hash(key);
         let cell = self.locked.db(self.db, hash)?.get(hash, key)?;
-        if cell.expire_ms().is_some_and(|at| at <= self.now) { None } else { Some(cell) }
+        if cell.expire_ms().is_some_and(|at| at <= self.horizon) { None } else { Some(cell) }
     }
 
     pub fn exists(&self, key: &[u8]) -> bool {

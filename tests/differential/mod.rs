@@ -4,6 +4,7 @@
 //! it is shown. Where Redis promises no order or no value, the comparison is as strict as that allows (`generate::Compare`);
 //! where versions differ, `known` says so by name.
 mod generate;
+mod journal;
 mod known;
 mod oracle;
 mod templates;

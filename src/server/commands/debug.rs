@@ -180,7 +180,7 @@ fn digest_all(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         let number = Digest::of(&(db as u64).to_le_bytes());
         ctx.keys.in_db(db, |keys| {
             for cell in keys.parts().flat_map(|part| part.table().iter()) {
-                if cell.expire_ms().is_none_or(|at| at > keys.now) {
+                if cell.expire_ms().is_none_or(|at| at > keys.horizon) {
                     all = all.with(number.then(Digest::of(cell.key())).then(digest::value(cell)));
                 }
             }
