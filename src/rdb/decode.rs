@@ -297,7 +297,8 @@ impl Build<'_> {
             return Ok(Decoded::Empty);
         }
         let room = input.plausible(members, 2);
-        let (mut texts, mut spans, mut scratch) = (Vec::new(), Vec::with_capacity(room.min(1 << 16)), Vec::new());
+        let (mut texts, mut spans, mut scratch) =
+            (Vec::new(), Vec::with_capacity(room.min(1 << 16)), Vec::new());
         for _ in 0..members {
             let start = texts.len();
             input.string(&mut scratch)?.write_to(&mut texts);
@@ -365,9 +366,7 @@ impl Build<'_> {
         }
         let packable = listpack::has_room(bytes.len(), 0);
         Ok(match ty {
-            LIST_ZIPLIST => {
-                self.finish_list(Deque::from_listpack(list::fill(limits), bytes))
-            }
+            LIST_ZIPLIST => self.finish_list(Deque::from_listpack(list::fill(limits), bytes)),
             SET_LISTPACK => {
                 let mut cell = Cell::packed(self.key, Kind::SetPacked, bytes);
                 if len > limits.set_max_listpack_entries.get() || !packable {

@@ -79,9 +79,8 @@ impl Compressor {
             // Position 0 never matches.
             let seen = entry.checked_sub(base).filter(|&at| at > 0).map(|at| at as usize);
             *entry = base + ip as u32;
-            let matching = seen.filter(|&at| {
-                ip - at - 1 < DISTANCE_MAX && input[at..at + 3] == input[ip..ip + 3]
-            });
+            let matching =
+                seen.filter(|&at| ip - at - 1 < DISTANCE_MAX && input[at..at + 3] == input[ip..ip + 3]);
             let Some(from) = matching else {
                 if op >= max {
                     return None;

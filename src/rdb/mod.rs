@@ -20,6 +20,9 @@ pub mod read;
 pub mod skim;
 mod stream;
 
+#[cfg(test)]
+mod tests;
+
 pub use error::{ErrorKind, RdbError};
 
 /// The version that is written unless the data needs a later one.
