@@ -13,6 +13,8 @@ pub mod commands;
 pub mod decode;
 pub mod encode;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod input;
 pub mod lzf;
 mod old;

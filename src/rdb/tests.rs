@@ -238,6 +238,8 @@ proptest! {
     fn any_bytes_are_decoded_or_refused(ty in 0u8..27, version in prop_oneof![Just(10u32), Just(12), Just(80)],
         bytes in proptest::collection::vec(any::<u8>(), 0..200))
     {
+        let payload_of = [&(version as u16).to_le_bytes()[..], &[ty], &bytes].concat();
+        super::fuzz::value(&payload_of);
         let skimmed = {
             let mut input = Slice::new(&bytes);
             skim::value(ty, version, &mut input).map(|()| input.left())
@@ -414,11 +416,13 @@ fn a_file_comes_apart() {
         other => panic!("{other:?}"),
     };
     assert_eq!(found[5..], [entry(first), entry(second), Item::End(Checksum::Good)]);
+    super::fuzz::file(&bytes);
     // One bit anywhere: an error, or at least a wrong checksum.
     for at in 0..bytes.len() - 8 {
         let mut bad = bytes.clone();
         bad[at] ^= 1;
         assert!(items(&bad).is_err(), "byte {at}");
+        super::fuzz::file(&bad);
     }
     for cut in 0..bytes.len() {
         let error = items(&bytes[..cut]).unwrap_err();
