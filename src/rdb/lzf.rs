@@ -35,7 +35,8 @@ const INPUT_MAX: usize = 1 << 30;
 /// A thread's output buffer is not kept when it has become longer.
 const KEEP_MAX: usize = 1 << 20;
 
-/// Calls `with` with `input` compressed to at most `max` bytes, or with `None` where that is not possible.
+/// Calls `with` with `input` compressed to at most `max` bytes, or with `None` where that is not possible. `with` compresses nothing
+/// itself.
 pub fn compressed<R>(input: &[u8], max: usize, with: impl FnOnce(Option<&[u8]>) -> R) -> R {
     if input.len() < 4 || input.len() > INPUT_MAX || max == 0 {
         return with(None);

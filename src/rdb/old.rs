@@ -119,7 +119,8 @@ pub fn listpack_of_zipmap(bytes: &[u8]) -> Option<Vec<u8>> {
         listpack::insert_pair(&mut pack, None, field, value);
         seen += 1;
     }
-    (count >= 254 || usize::from(count) == seen).then_some(pack)
+    // Redis never kept an empty one.
+    (seen > 0 && (count >= 254 || usize::from(count) == seen)).then_some(pack)
 }
 
 fn zipmap_length(bytes: &[u8]) -> Option<(usize, &[u8])> {

@@ -175,7 +175,6 @@ fn items(bytes: &[u8]) -> Result<Vec<Item>, RdbError> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
     #[test]
     fn every_encoding_comes_back(
@@ -232,6 +231,23 @@ proptest! {
             prop_assert_eq!(show(&found), show(&cell));
             prop_assert_eq!(reader.next_item().unwrap(), Item::End(Checksum::Good));
         }
+    }
+
+    #[test]
+    fn damaged_samples_are_decoded_or_refused(
+        which in any::<prop::sample::Index>(),
+        edits in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..5),
+        cut in proptest::option::of(any::<prop::sample::Index>()),
+    ) {
+        let samples = samples();
+        let (ty, mut bytes) = which.get(&samples).clone();
+        for (at, byte) in edits {
+            *at.get_mut(&mut bytes) = byte;
+        }
+        if let Some(cut) = cut {
+            bytes.truncate(cut.index(bytes.len()));
+        }
+        super::fuzz::value(&[&[10, 0, ty], &bytes[..]].concat());
     }
 
     #[test]
@@ -328,13 +344,13 @@ fn what_contradicts_itself_is_refused() {
         let error = decoded(ty, bytes, 10).map(|c| show(&c)).expect_err(what);
         assert!(error.to_string().contains(what), "{error}");
     };
-    refused(types::SET, b"\x02\x01a\x01a", "twice");
-    refused(types::HASH, b"\x02\x01a\x01b\x01a\x01c", "twice");
-    refused(types::ZSET_2, b"\x01\x01a\0\0\0\0\0\0\xf8\x7f", "not a number");
-    refused(types::ZSET, b"\x01\x01a\xfd", "not a number");
+    refused(types::SET, b"\x02\x01a\x01a", "Duplicate");
+    refused(types::HASH, b"\x02\x01a\x01b\x01a\x01c", "Duplicate");
+    refused(types::ZSET_2, b"\x01\x01a\0\0\0\0\0\0\xf8\x7f", "NAN");
+    refused(types::ZSET, b"\x01\x01a\xfd", "NAN");
     refused(types::LIST_QUICKLIST_2, b"\x01\x03\x01a", "container");
     refused(types::HASH_LISTPACK, b"\x09\x09\0\0\0\x01\0\x01\x01\xff", "other half");
-    refused(types::SET_INTSET, b"\x0c\x02\0\0\0\x02\0\0\0\x05\0\x05\0", "intset");
+    refused(types::SET_INTSET, b"\x0c\x02\0\0\0\x02\0\0\0\x05\0\x05\0", "Intset");
     refused(types::STRING, b"\x81\xff\xff\xff\xff\xff\xff\xff\xf7", "unexpected end");
     refused(types::STRING, b"\xc3\x01\x81\x7f\xff\xff\xff\xff\xff\xff\xf7\0", "LZF");
     refused(types::SET, b"\x81\x10\0\0\0\0\0\0\0\x01a", "unexpected end");
@@ -348,13 +364,13 @@ fn what_contradicts_itself_is_refused() {
     // Many members twice, in a table and a tree.
     let mut set = vec![20];
     (0..20).for_each(|i| set.extend([1, b'a' + i % 19]));
-    refused(types::SET, &set, "twice");
+    refused(types::SET, &set, "Duplicate");
     let mut zset = vec![20];
     (0..20).for_each(|i| {
         zset.extend([1, b'a' + i % 19]);
         zset.extend(f64::from(i).to_le_bytes());
     });
-    refused(types::ZSET_2, &zset, "twice");
+    refused(types::ZSET_2, &zset, "Duplicate");
 }
 
 #[test]
