@@ -25,6 +25,14 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub fn run(args: &[String]) -> ExitCode {
     let name = args.first().and_then(|a| Path::new(a).file_name()).map(|n| n.to_string_lossy().into_owned());
     let name = name.unwrap_or_else(|| "tidewater".into());
+    let rest = args.get(1..).unwrap_or_default();
+    match rest {
+        _ if name == "redis-check-rdb" => return crate::rdb::check::run(&name, rest),
+        [tool, rest @ ..] if tool == "check-rdb" => {
+            return crate::rdb::check::run(&format!("{name} check-rdb"), rest);
+        }
+        _ => {}
+    }
     if name.starts_with("redis-check-") || name.starts_with("redis-sentinel") {
         eprintln!(
             "{name}: not available: this version of Tidewater keeps no files to check and has no Sentinel mode."
@@ -68,7 +76,8 @@ fn version() -> String {
 fn help(name: &str) -> String {
     format!(
         "{}\n\
-         Usage: {name} [FILE] [--DIRECTIVE VALUE ...] [-]\n\
+         Usage: {name} [FILE] [--DIRECTIVE VALUE ...] [-]\n       \
+         {name} check-rdb FILE\n\
          \n  FILE                 a configuration file, in redis.conf's grammar\n  \
          -                    read (more) configuration from standard input\n  \
          --DIRECTIVE VALUE    any directive of the file; what comes later wins\n  \

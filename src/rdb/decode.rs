@@ -138,6 +138,22 @@ impl Build<'_> {
         Err(RdbError::corrupt(self.offset, what))
     }
 
+    /// A packed encoding whose bytes contradict it.
+    fn broken<T>(&self, ty: u8, how: &'static str) -> Result<T, RdbError> {
+        let what = match ty {
+            types::HASH_ZIPMAP => "Zipmap",
+            types::LIST_ZIPLIST => "List ziplist",
+            types::SET_INTSET => "Intset",
+            types::ZSET_ZIPLIST => "Zset ziplist",
+            types::HASH_ZIPLIST => "Hash ziplist",
+            types::ZSET_LISTPACK => "Zset listpack",
+            types::SET_LISTPACK => "Set listpack",
+            _ => "Hash listpack",
+        };
+        // The words that Redis logs, for whoever looks for them.
+        Err(RdbError::corrupt(self.offset, format!("{what} integrity check failed: {how}")))
+    }
+
     fn list<I: Input>(&self, input: &mut I) -> Result<Decoded, RdbError> {
         let mut deque = Deque::new(list::fill(self.options.limits));
         let mut scratch = Vec::new();
@@ -160,13 +176,17 @@ impl Build<'_> {
                     let blob = input.blob(&mut scratch)?;
                     let converted;
                     let pack = if ty == types::LIST_QUICKLIST {
-                        converted = old::listpack_of_ziplist(blob)
-                            .ok_or_else(|| RdbError::corrupt(offset, "bad ziplist in a quicklist"))?;
+                        converted = old::listpack_of_ziplist(blob).ok_or_else(|| {
+                            RdbError::corrupt(offset, "Quicklist integrity check failed: bad ziplist")
+                        })?;
                         &converted
                     } else if Listpack::validate(blob, true) {
                         blob
                     } else {
-                        return Err(RdbError::corrupt(offset, "bad listpack in a quicklist"));
+                        return Err(RdbError::corrupt(
+                            offset,
+                            "Quicklist integrity check failed: bad listpack",
+                        ));
                     };
                     let elements = Listpack::new(pack);
                     let count = elements.len();
@@ -182,6 +202,10 @@ impl Build<'_> {
                     let element = input.string(&mut scratch)?;
                     let mut buf = [0; INT_TEXT_MAX];
                     let text = element.to_cow(&mut buf);
+                    if text.is_empty() {
+                        let what = "Quicklist integrity check failed: an empty plain node";
+                        return Err(RdbError::corrupt(offset, what));
+                    }
                     // Plain where it would be so here, too, or is too long for a chunk anyway.
                     if text.len() >= fill.max_bytes.min(fill.plain_threshold) {
                         deque.append_plain(text);
@@ -220,7 +244,7 @@ impl Build<'_> {
                 let offset = input.offset();
                 let member = input.string(&mut scratch)?;
                 if !table.add(member.to_cow(&mut buf)) {
-                    return Err(RdbError::corrupt(offset, "a set has a member twice"));
+                    return Err(RdbError::corrupt(offset, "Duplicate set members detected"));
                 }
             }
             cell.set_large(Kind::SetTable, Box::new(table));
@@ -229,7 +253,7 @@ impl Build<'_> {
                 let offset = input.offset();
                 let member = input.string(&mut scratch)?;
                 if !set::add(&mut cell, member.to_cow(&mut buf), limits, seed) {
-                    return Err(RdbError::corrupt(offset, "a set has a member twice"));
+                    return Err(RdbError::corrupt(offset, "Duplicate set members detected"));
                 }
             }
         }
@@ -271,7 +295,7 @@ impl Build<'_> {
                 table = Some(table_of(&pack, seed).ok_or_else(|| self.twice())?);
             }
             if table.as_mut().is_some_and(|table| !table.set(&field, value)) {
-                return Err(RdbError::corrupt(offset, "a hash has a field twice"));
+                return Err(RdbError::corrupt(offset, "Duplicate hash fields detected"));
             }
         }
         let Some(table) = table else {
@@ -284,7 +308,7 @@ impl Build<'_> {
     }
 
     fn twice(&self) -> RdbError {
-        RdbError::corrupt(self.offset, "a hash has a field twice")
+        RdbError::corrupt(self.offset, "Duplicate hash fields detected")
     }
 
     fn hash_ttl<I: Input>(&self, _ty: u8, _input: &mut I) -> Result<Decoded, RdbError> {
@@ -297,14 +321,15 @@ impl Build<'_> {
             return Ok(Decoded::Empty);
         }
         let room = input.plausible(members, 2);
-        let (mut texts, mut spans, mut scratch) = (Vec::new(), Vec::with_capacity(room.min(1 << 16)), Vec::new());
+        let (mut texts, mut spans, mut scratch) =
+            (Vec::new(), Vec::with_capacity(room.min(1 << 16)), Vec::new());
         for _ in 0..members {
             let start = texts.len();
             input.string(&mut scratch)?.write_to(&mut texts);
             let offset = input.offset();
             let score = if ty == types::ZSET { old_score(input)? } else { input.f64_le()? };
             if score.is_nan() {
-                return Err(RdbError::corrupt(offset, "a sorted set has a score that is not a number"));
+                return Err(RdbError::corrupt(offset, "Zset with NAN score detected"));
             }
             spans.push((score, start..texts.len()));
         }
@@ -316,7 +341,7 @@ impl Build<'_> {
     fn finish_zset(&self, items: &mut [(f64, &[u8])]) -> Result<Decoded, RdbError> {
         match zset::from_unsorted(self.key, items, self.options.limits, self.options.seed) {
             Some(cell) => Ok(Decoded::Cell(cell)),
-            None => self.corrupt("a sorted set has a member twice"),
+            None => self.corrupt("Duplicate zset members detected"),
         }
     }
 
@@ -326,7 +351,7 @@ impl Build<'_> {
         let (limits, seed) = (self.options.limits, self.options.seed);
         if ty == SET_INTSET {
             if !Intset::validate(blob) {
-                return self.corrupt("bad intset");
+                return self.broken(ty, "bad bytes");
             }
             let ints = Intset::new(blob);
             if ints.is_empty() {
@@ -343,13 +368,7 @@ impl Build<'_> {
             LIST_ZIPLIST | ZSET_ZIPLIST | HASH_ZIPLIST => old::listpack_of_ziplist(blob),
             _ => Listpack::validate(blob, true).then(Vec::new),
         };
-        let Some(converted) = converted else {
-            return self.corrupt(match ty {
-                HASH_ZIPMAP => "bad zipmap",
-                LIST_ZIPLIST | ZSET_ZIPLIST | HASH_ZIPLIST => "bad ziplist",
-                _ => "bad listpack",
-            });
-        };
+        let Some(converted) = converted else { return self.broken(ty, "bad bytes") };
         let bytes = if converted.is_empty() { blob } else { &converted };
         let pack = Listpack::new(bytes);
         let len = pack.len();
@@ -357,17 +376,15 @@ impl Build<'_> {
             return Ok(Decoded::Empty);
         }
         let step = if matches!(ty, LIST_ZIPLIST | SET_LISTPACK) { 1 } else { 2 };
-        if len % step != 0 {
-            return self.corrupt("a field or member without its other half");
+        if !len.is_multiple_of(step) {
+            return self.broken(ty, "a field or member without its other half");
         }
         if ty != LIST_ZIPLIST && has_twice(bytes, step) {
-            return self.corrupt("a field or member twice");
+            return self.broken(ty, "listpack with dup elements");
         }
         let packable = listpack::has_room(bytes.len(), 0);
         Ok(match ty {
-            LIST_ZIPLIST => {
-                self.finish_list(Deque::from_listpack(list::fill(limits), bytes))
-            }
+            LIST_ZIPLIST => self.finish_list(Deque::from_listpack(list::fill(limits), bytes)),
             SET_LISTPACK => {
                 let mut cell = Cell::packed(self.key, Kind::SetPacked, bytes);
                 if len > limits.set_max_listpack_entries.get() || !packable {
@@ -375,7 +392,7 @@ impl Build<'_> {
                 }
                 Decoded::Cell(cell)
             }
-            ZSET_ZIPLIST | ZSET_LISTPACK => return self.packed_zset(pack, packable),
+            ZSET_ZIPLIST | ZSET_LISTPACK => return self.packed_zset(ty, pack, packable),
             _ => {
                 let mut cell = Cell::packed(self.key, Kind::HashPacked, bytes);
                 if len / 2 > limits.hash_max_listpack_entries.get() || !packable {
@@ -386,7 +403,7 @@ impl Build<'_> {
         })
     }
 
-    fn packed_zset(&self, pack: Listpack<'_>, packable: bool) -> Result<Decoded, RdbError> {
+    fn packed_zset(&self, ty: u8, pack: Listpack<'_>, packable: bool) -> Result<Decoded, RdbError> {
         let (limits, seed) = (self.options.limits, self.options.seed);
         let mut in_order = true;
         let mut before: Option<(f64, Elem<'_>)> = None;
@@ -396,7 +413,7 @@ impl Build<'_> {
                 Elem::Str(text) => parse_f64(text).filter(|s| !s.is_nan()),
             };
             let Some(score) = score else {
-                return self.corrupt("a sorted set has a score that is not a number");
+                return self.broken(ty, "a score that is not a number");
             };
             in_order &= before.is_none_or(|(s, m)| {
                 s < score || s == score && m.cmp_bytes(member.to_cow(&mut [0; INT_TEXT_MAX])).is_lt()

@@ -80,7 +80,9 @@ pub trait Input {
         let offset = self.offset();
         match self.length()? {
             Length::Plain(n) => Ok(n),
-            Length::Encoded(_) => Err(RdbError::corrupt(offset, "an encoded string where a length should be")),
+            Length::Encoded(_) => {
+                Err(RdbError::corrupt(offset, "an encoded string where a length should be"))
+            }
         }
     }
 

@@ -35,7 +35,8 @@ const INPUT_MAX: usize = 1 << 30;
 /// A thread's output buffer is not kept when it has become longer.
 const KEEP_MAX: usize = 1 << 20;
 
-/// Calls `with` with `input` compressed to at most `max` bytes, or with `None` where that is not possible.
+/// Calls `with` with `input` compressed to at most `max` bytes, or with `None` where that is not possible. `with` compresses nothing
+/// itself.
 pub fn compressed<R>(input: &[u8], max: usize, with: impl FnOnce(Option<&[u8]>) -> R) -> R {
     if input.len() < 4 || input.len() > INPUT_MAX || max == 0 {
         return with(None);
@@ -79,9 +80,8 @@ impl Compressor {
             // Position 0 never matches.
             let seen = entry.checked_sub(base).filter(|&at| at > 0).map(|at| at as usize);
             *entry = base + ip as u32;
-            let matching = seen.filter(|&at| {
-                ip - at - 1 < DISTANCE_MAX && input[at..at + 3] == input[ip..ip + 3]
-            });
+            let matching =
+                seen.filter(|&at| ip - at - 1 < DISTANCE_MAX && input[at..at + 3] == input[ip..ip + 3]);
             let Some(from) = matching else {
                 if op >= max {
                     return None;

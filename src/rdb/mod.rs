@@ -8,17 +8,24 @@
 //! What is read may be hostile: every length is checked against the bytes that are really there before anything is
 //! allocated for it, every packed encoding is validated whole, and an error says at which byte what was found. What is
 //! written is the lowest version that holds the data, 10 wherever Redis 7.0 can read it.
+#![allow(unexpected_cfgs, reason = "cargo-fuzz sets `fuzzing`")]
+
 pub mod check;
 pub mod commands;
 pub mod decode;
 pub mod encode;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod input;
 pub mod lzf;
 mod old;
 pub mod read;
 pub mod skim;
 mod stream;
+
+#[cfg(test)]
+mod tests;
 
 pub use error::{ErrorKind, RdbError};
 

@@ -119,7 +119,8 @@ pub fn listpack_of_zipmap(bytes: &[u8]) -> Option<Vec<u8>> {
         listpack::insert_pair(&mut pack, None, field, value);
         seen += 1;
     }
-    (count >= 254 || usize::from(count) == seen).then_some(pack)
+    // Redis never kept an empty one.
+    (seen > 0 && (count >= 254 || usize::from(count) == seen)).then_some(pack)
 }
 
 fn zipmap_length(bytes: &[u8]) -> Option<(usize, &[u8])> {
@@ -204,8 +205,26 @@ pub(super) mod tests {
     fn every_ziplist_encoding() {
         let (long, huge) = (vec![b'x'; 300], vec![b'y'; 20_000]);
         let all: &[&[u8]] = &[
-            b"", b"a", b"0", b"12", b"13", b"-1", b"127", b"-128", b"128", b"-32768", b"32768", b"-8388608",
-            b"8388608", b"-2147483648", b"2147483648", b"-9223372036854775808", &long, b"after", &huge, b"end",
+            b"",
+            b"a",
+            b"0",
+            b"12",
+            b"13",
+            b"-1",
+            b"127",
+            b"-128",
+            b"128",
+            b"-32768",
+            b"32768",
+            b"-8388608",
+            b"8388608",
+            b"-2147483648",
+            b"2147483648",
+            b"-9223372036854775808",
+            &long,
+            b"after",
+            &huge,
+            b"end",
         ];
         assert_eq!(texts(&listpack_of_ziplist(&ziplist(all)).unwrap()), all);
         assert!(texts(&listpack_of_ziplist(&ziplist(&[])).unwrap()).is_empty());
@@ -236,7 +255,11 @@ pub(super) mod tests {
         for cut in 0..map.len() {
             assert_eq!(listpack_of_zipmap(&map[..cut]), None);
         }
-        assert_eq!(listpack_of_zipmap(b"\x01\x01a\xfe\x05\0\0\0\0hello\xff"), None, "a short length written long");
+        assert_eq!(
+            listpack_of_zipmap(b"\x01\x01a\xfe\x05\0\0\0\0hello\xff"),
+            None,
+            "a short length written long"
+        );
         assert_eq!(listpack_of_zipmap(b"\x02\x01a\x01\x00b\xff"), None, "another count");
     }
 }

@@ -89,7 +89,8 @@ impl<R: Read> Reader<R> {
                 return Err(RdbError::corrupt(0, format!("this is no RDB file: it starts with \"{shown}\"")));
             }
         };
-        let version = std::str::from_utf8(digits).ok().and_then(|d| d.parse().ok());
+        let version =
+            digits.iter().try_fold(0, |v: u32, &d| d.is_ascii_digit().then(|| v * 10 + u32::from(d - b'0')));
         let Some(version) = version.filter(|&v| can_read(v)) else {
             let shown = digits.escape_ascii();
             return Err(RdbError::unsupported(5, format!("Can't handle RDB format version {shown}")));

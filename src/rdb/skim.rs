@@ -11,8 +11,16 @@ pub fn value<I: Input>(ty: u8, version: u32, input: &mut I) -> Result<(), RdbErr
         return Err(RdbError::corrupt(offset, format!("unknown value type {ty}")));
     }
     match ty {
-        STRING | HASH_ZIPMAP | LIST_ZIPLIST | SET_INTSET | ZSET_ZIPLIST | HASH_ZIPLIST | HASH_LISTPACK
-        | ZSET_LISTPACK | SET_LISTPACK | HASH_LISTPACK_TTL_PRE_GA => input.skip_string(),
+        STRING
+        | HASH_ZIPMAP
+        | LIST_ZIPLIST
+        | SET_INTSET
+        | ZSET_ZIPLIST
+        | HASH_ZIPLIST
+        | HASH_LISTPACK
+        | ZSET_LISTPACK
+        | SET_LISTPACK
+        | HASH_LISTPACK_TTL_PRE_GA => input.skip_string(),
         LIST | SET | LIST_QUICKLIST => times(input, |i| i.skip_string()),
         HASH => times(input, |i| {
             i.skip_string()?;

@@ -68,7 +68,7 @@ const SUBCOMMANDS: &[Sub] = &[
     ("loadaof", -2, with_persistence),
     ("restart", -2, with_persistence),
     ("crash-and-recover", -2, with_persistence),
-    ("set-skip-checksum-validation", 3, with_persistence),
+    ("set-skip-checksum-validation", 3, skip_checksums),
     ("aof-flush-sleep", 3, with_persistence),
 ];
 
@@ -92,6 +92,12 @@ fn debug(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn nothing(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    ctx.reply.ok();
+    Ok(())
+}
+
+fn skip_checksums(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    ctx.limits().skip_checksum_validation.set(args[2] != *b"0");
     ctx.reply.ok();
     Ok(())
 }

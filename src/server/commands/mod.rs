@@ -21,6 +21,7 @@ pub fn all_commands() -> Vec<Command> {
         crate::config::commands::commands,
         crate::txn::commands,
         crate::pubsub::commands,
+        crate::rdb::commands::commands,
         client::commands,
         command::commands,
         connection::commands,
