@@ -557,7 +557,7 @@ pub fn lru_clock(now_ms: u64) -> u32 {
     (now_ms / 1000) as u32 & 0xff_ffff
 }
 
-fn lfu_minutes(now_ms: u64) -> u32 {
+pub fn lfu_minutes(now_ms: u64) -> u32 {
     (now_ms / 60_000) as u32 & 0xffff
 }
 
