@@ -66,7 +66,7 @@ pub fn value<I: Input>(
         HASH_ZIPMAP | LIST_ZIPLIST | SET_INTSET | ZSET_ZIPLIST | HASH_ZIPLIST | HASH_LISTPACK
         | ZSET_LISTPACK | SET_LISTPACK => build.packed(ty, input.blob(&mut Vec::new())?),
         LIST_QUICKLIST | LIST_QUICKLIST_2 => build.quicklist(ty, input),
-        STREAM | STREAM_2 | STREAM_3 => stream::decode(ty, key, input, options),
+        STREAM | STREAM_2 | STREAM_3 => stream::decode(ty, key, input),
         HASH_TTL_PRE_GA if options.version >= VERSION_VALKEY => build.hash_ttl(ty, input),
         HASH_TTL_PRE_GA | HASH_TTL | HASH_LISTPACK_TTL_PRE_GA | HASH_LISTPACK_TTL => {
             build.hash_ttl(ty, input)
