@@ -7,7 +7,7 @@
 //!   name | seen time | from 7.2: active time | pending: id...
 //! ```
 use std::cmp::Ordering;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 
 use super::decode::Decoded;
 use super::encode::{self, Sink};
@@ -16,53 +16,21 @@ use super::input::Input;
 use super::types;
 use crate::value::cell::Cell;
 use crate::value::stream::Stream;
+use crate::value::stream::group::{Group, Nack};
 use crate::value::stream::id::StreamId;
-
-/// A stream as a file has it, validated: ids ascend, blocks are in order, pending entries have owners.
-pub(super) struct Parts {
-    pub stream: Stream,
-    pub groups: Vec<Group>,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Group {
-    pub name: Vec<u8>,
-    pub last_id: StreamId,
-    /// `None` where it is not known.
-    pub entries_read: Option<u64>,
-    pub consumers: Vec<Consumer>,
-    /// Every pending entry: the consumer's place, when it was delivered (Unix ms), how often.
-    pub pending: BTreeMap<StreamId, Pending>,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Consumer {
-    pub name: Vec<u8>,
-    /// Unix milliseconds.
-    pub seen_ms: u64,
-    /// `None`: never active.
-    pub active_ms: Option<u64>,
-}
-
-#[derive(Debug, PartialEq, Eq, Clone, Copy)]
-pub(super) struct Pending {
-    pub consumer: usize,
-    pub delivered_ms: u64,
-    pub deliveries: u64,
-}
 
 /// What stands for "not known" as a count of entries read.
 const UNKNOWN: u64 = u64::MAX;
-/// No owner yet.
-const NOBODY: usize = usize::MAX;
+
+/// A pending entry whose consumer is still to come.
+struct Unowned {
+    time_ms: u64,
+    count: u64,
+    owned: bool,
+}
 
 pub(super) fn decode<I: Input>(ty: u8, key: &[u8], input: &mut I) -> Result<Decoded, RdbError> {
-    let offset = input.offset();
-    let Parts { stream, groups } = parts(ty, input)?;
-    if !groups.is_empty() {
-        return Err(RdbError::unsupported(offset, "consumer groups cannot be read yet"));
-    }
-    Ok(Decoded::Cell(stream.into_cell(key)))
+    Ok(Decoded::Cell(stream(ty, input)?.into_cell(key)))
 }
 
 pub(super) fn encode(sink: &mut impl Sink, cell: &Cell, options: &encode::Options) {
@@ -77,7 +45,25 @@ pub(super) fn encode(sink: &mut impl Sink, cell: &Cell, options: &encode::Option
         put_id(sink, id);
     }
     encode::length(sink, stream.entries_added);
-    encode::length(sink, 0);
+    encode::length(sink, stream.groups.len() as u64);
+    for (name, group) in stream.groups.iter() {
+        encode::string(sink, name, options);
+        put_id(sink, group.last_id);
+        encode::length(sink, group.entries_read.unwrap_or(UNKNOWN));
+        encode::length(sink, group.pending_len() as u64);
+        for (id, nack) in group.pending_from(StreamId::MIN) {
+            sink.put(&id.to_bytes());
+            sink.put(&nack.time_ms.to_le_bytes());
+            encode::length(sink, nack.count);
+        }
+        encode::length(sink, group.consumers_len() as u64);
+        for (_, consumer) in group.consumers() {
+            encode::string(sink, consumer.name(), options);
+            sink.put(&consumer.seen_ms.to_le_bytes());
+            encode::length(sink, consumer.pending_len() as u64);
+            consumer.pending_from(StreamId::MIN).for_each(|id| sink.put(&id.to_bytes()));
+        }
+    }
 }
 
 fn put_id(sink: &mut impl Sink, id: StreamId) {
@@ -98,7 +84,7 @@ fn time<I: Input>(input: &mut I) -> Result<Option<u64>, RdbError> {
     Ok(u64::try_from(i64::from_le_bytes(input.array()?)).ok())
 }
 
-pub(super) fn parts<I: Input>(ty: u8, input: &mut I) -> Result<Parts, RdbError> {
+fn stream<I: Input>(ty: u8, input: &mut I) -> Result<Stream, RdbError> {
     let start = input.offset();
     let mut blocks = Vec::new();
     let mut scratch = Vec::new();
@@ -129,68 +115,62 @@ pub(super) fn parts<I: Input>(ty: u8, input: &mut I) -> Result<Parts, RdbError> 
         stream.max_deleted_id = id_of_numbers(input)?;
         stream.entries_added = input.number()?;
     }
-    let mut parts = Parts { stream, groups: Vec::new() };
-    let mut names = HashSet::new();
     for _ in 0..input.number()? {
-        let group = group(ty, &parts.stream, input)?;
-        if !names.insert(group.name.clone()) {
-            let name = group.name.escape_ascii();
+        let mut name = Vec::new();
+        input.text(&mut name)?;
+        let group = group(ty, &stream, input)?;
+        if !stream.groups.create(&name, group) {
+            let name = name.escape_ascii();
             return Err(RdbError::corrupt(start, format!("Duplicated consumer group name {name}")));
         }
-        parts.groups.push(group);
     }
-    Ok(parts)
+    Ok(stream)
 }
 
 fn group<I: Input>(ty: u8, stream: &Stream, input: &mut I) -> Result<Group, RdbError> {
-    let mut group = Group::default();
-    input.text(&mut group.name)?;
-    group.last_id = id_of_numbers(input)?;
-    group.entries_read = match ty {
-        types::STREAM => estimate_read(stream, group.last_id),
+    let last_id = id_of_numbers(input)?;
+    let entries_read = match ty {
+        types::STREAM => estimate_read(stream, last_id),
         _ => Some(input.number()?).filter(|&n| n != UNKNOWN),
     };
+    let mut group = Group::new(last_id, entries_read);
+    let mut pending = BTreeMap::new();
     for _ in 0..input.number()? {
         let offset = input.offset();
         let id = raw_id(input)?;
-        let delivered_ms = time(input)?.unwrap_or(0);
-        let pending = Pending { consumer: NOBODY, delivered_ms, deliveries: input.number()? };
-        if group.pending.insert(id, pending).is_some() {
+        let time_ms = time(input)?.unwrap_or(0);
+        let unowned = Unowned { time_ms, count: input.number()?, owned: false };
+        if pending.insert(id, unowned).is_some() {
             let what = "Duplicated global PEL entry loading stream consumer group";
             return Err(RdbError::corrupt(offset, what));
         }
     }
-    let (mut owned, mut names) = (0, HashSet::new());
+    let mut name = Vec::new();
     for _ in 0..input.number()? {
         let offset = input.offset();
-        let mut consumer = Consumer::default();
-        input.text(&mut consumer.name)?;
-        consumer.seen_ms = time(input)?.unwrap_or(0);
-        consumer.active_ms = match ty {
-            types::STREAM_3 => time(input)?,
-            // As Redis takes it over.
-            _ => Some(consumer.seen_ms),
+        input.text(&mut name)?;
+        let seen_ms = time(input)?.unwrap_or(0);
+        // Before 7.2 there was but one clock; Redis takes it for both.
+        let active_ms = if ty == types::STREAM_3 { time(input)? } else { Some(seen_ms) };
+        let Some(consumer) = group.create_consumer(&name, seen_ms) else {
+            return Err(RdbError::corrupt(offset, "Duplicate stream consumer detected"));
         };
-        let place = group.consumers.len();
+        group.set_clocks(consumer, seen_ms, active_ms);
         for _ in 0..input.number()? {
             let offset = input.offset();
             let id = raw_id(input)?;
-            let Some(pending) = group.pending.get_mut(&id) else {
+            let Some(entry) = pending.get_mut(&id) else {
                 return Err(RdbError::corrupt(offset, "Consumer entry not found in group global PEL"));
             };
-            if pending.consumer != NOBODY {
+            if entry.owned {
                 let what = "Stream consumer PEL entry already has a consumer assigned";
                 return Err(RdbError::corrupt(offset, what));
             }
-            pending.consumer = place;
-            owned += 1;
+            entry.owned = true;
+            group.assign(id, Nack { consumer, time_ms: entry.time_ms, count: entry.count });
         }
-        if !names.insert(consumer.name.clone()) {
-            return Err(RdbError::corrupt(offset, "Duplicate stream consumer detected"));
-        }
-        group.consumers.push(consumer);
     }
-    if owned < group.pending.len() {
+    if group.pending_len() < pending.len() {
         return Err(RdbError::corrupt(input.offset(), "Stream CG PEL entry without consumer"));
     }
     Ok(group)
@@ -233,28 +213,38 @@ mod tests {
     /// `XADD e 5-5 a b`, trimmed to nothing, with a group.
     const EMPTIED: &[u8] = b"\0\0\x05\x05\0\0\0\0\x01\x01\x01g\0\0\x81\xff\xff\xff\xff\xff\xff\xff\xff\0\0";
 
-    fn read(bytes: &[u8]) -> Result<Parts, RdbError> {
+    fn read(bytes: &[u8]) -> Result<Stream, RdbError> {
         let mut input = Slice::new(bytes);
-        let parts = parts(types::STREAM_2, &mut input)?;
+        let stream = stream(types::STREAM_2, &mut input)?;
         assert_eq!(input.left(), 0);
-        Ok(parts)
+        Ok(stream)
     }
 
     #[test]
     fn a_real_stream() {
         let s = read(STREAM).unwrap();
-        let (t, id) = (&s.stream, StreamId::new);
-        assert_eq!((t.blocks_len(), t.len(), t.entries_added), (1, 2, 3));
-        assert_eq!((t.first_id, t.last_id, t.max_deleted_id), (id(1, 1), id(7, 0), id(1, 5)));
-        let [g, h] = &s.groups[..] else { panic!("two groups") };
-        assert_eq!((&g.name[..], g.last_id, g.entries_read), (&b"g"[..], id(7, 0), Some(3)));
-        let owners: Vec<_> = g.pending.iter().map(|(id, p)| (*id, p.consumer, p.deliveries)).collect();
-        assert_eq!(owners, [(id(1, 1), 0, 1), (id(7, 0), 1, 1)]);
-        assert_eq!(g.consumers.iter().map(|c| &c.name[..]).collect::<Vec<_>>(), [&b"alice"[..], b"bob"]);
-        assert_eq!(g.consumers[0].seen_ms, 0x01a1_fc99_a56d);
-        assert_eq!((h.entries_read, h.pending.len(), &h.consumers[0].name[..]), (None, 0, &b"idle"[..]));
+        let id = StreamId::new;
+        assert_eq!((s.blocks_len(), s.len(), s.entries_added, s.groups.len()), (1, 2, 3, 2));
+        assert_eq!((s.first_id, s.last_id, s.max_deleted_id), (id(1, 1), id(7, 0), id(1, 5)));
+        let (g, h) = (s.groups.get(b"g").unwrap(), s.groups.get(b"h").unwrap());
+        assert_eq!((g.last_id, g.entries_read, g.pending_len()), (id(7, 0), Some(3), 2));
+        let owner =
+            |at| (g.consumer(g.nack(at).unwrap().consumer).unwrap().name(), g.nack(at).unwrap().count);
+        assert_eq!((owner(id(1, 1)), owner(id(7, 0))), ((&b"alice"[..], 1), (&b"bob"[..], 1)));
+        let alice = g.consumer(g.consumer_id(b"alice").unwrap()).unwrap();
+        assert_eq!((alice.seen_ms, alice.active_ms), (0x01a1_fc99_a56d, Some(0x01a1_fc99_a56d)));
+        assert_eq!((h.entries_read, h.pending_len(), h.consumers_len()), (None, 0, 1));
         let e = read(EMPTIED).unwrap();
-        assert_eq!((e.stream.len(), e.stream.last_id, e.groups.len()), (0, id(5, 5), 1));
+        assert_eq!((e.len(), e.last_id, e.groups.len()), (0, id(5, 5), 1));
+    }
+
+    #[test]
+    fn it_is_written_as_it_was_read() {
+        for bytes in [STREAM, EMPTIED] {
+            let mut out = Vec::new();
+            encode(&mut out, &read(bytes).unwrap().into_cell(b"s"), &encode::Options { compress: false });
+            assert_eq!(out, bytes);
+        }
     }
 
     #[test]
@@ -264,12 +254,12 @@ mod tests {
                 let mut bad = STREAM.to_vec();
                 bad[at] = byte;
                 let mut input = Slice::new(&bad);
-                if let Ok(s) = parts(types::STREAM_2, &mut input) {
-                    assert!(s.stream.len() <= 3 && s.groups.len() <= 3, "{at}");
+                if let Ok(s) = stream(types::STREAM_2, &mut input) {
+                    assert!(s.len() <= 3 && s.groups.len() <= 3, "{at}");
                 }
             }
             let mut cut = Slice::new(&STREAM[..at]);
-            assert!(parts(types::STREAM_2, &mut cut).is_err());
+            assert!(stream(types::STREAM_2, &mut cut).is_err());
         }
         let twice = |from: &[u8], to: &[u8]| {
             let at = STREAM.windows(from.len()).position(|w| w == from).unwrap();
