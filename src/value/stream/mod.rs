@@ -154,6 +154,16 @@ impl Stream {
         Range { blocks: &self.blocks, place, cursor, start, end, reverse: true }
     }
 
+    /// About how many entries such a range has, for an estimate: not far less than there are, and at most `max`.
+    pub fn count_at_most(&self, start: StreamId, end: StreamId, max: u64) -> u64 {
+        let max = max.min(self.len);
+        if max <= 1 || start > end {
+            return max;
+        }
+        let blocks = self.blocks.distance(self.blocks.seek(start), self.blocks.seek(end)) as u64;
+        max.min((blocks + 1).saturating_mul(self.len / self.blocks.len().max(1) as u64 + 1))
+    }
+
     /// The live entry with this id.
     pub fn get(&self, id: StreamId) -> Option<Fields<'_>> {
         self.range(id, id).next().map(|(_, fields)| fields)
