@@ -311,7 +311,7 @@ impl Build<'_> {
         let (limits, seed) = (self.options.limits, self.options.seed);
         let mut cell = hash::new_cell(self.key);
         let mut expires = false;
-        self.fields_with_ttl(ty, input, &mut |field, value, at| {
+        self.fields_with_ttl(ty, input, |field, value, at| {
             expires |= at.is_some();
             hash::set(&mut cell, field, value, limits, seed)
         })?;
@@ -327,7 +327,7 @@ impl Build<'_> {
         &self,
         ty: u8,
         input: &mut I,
-        add: &mut dyn FnMut(&[u8], &[u8], Option<u64>) -> bool,
+        mut add: impl FnMut(&[u8], &[u8], Option<u64>) -> bool,
     ) -> Result<(), RdbError> {
         use types::*;
         let valkey = self.options.version >= VERSION_VALKEY;
@@ -349,6 +349,9 @@ impl Build<'_> {
                     return self.broken(ty, "a field without its value or time");
                 };
                 let at = Some(at).filter(|&at| at > 0);
+                if at.is_some_and(|at| at > FIELD_EXPIRY_MAX) {
+                    return self.broken(ty, "a time that no clock shows");
+                }
                 if !add(field.to_cow(&mut field_buf), value.to_cow(&mut value_buf), at) {
                     return self.broken(ty, "listpack with dup elements");
                 }

@@ -480,3 +480,33 @@ fn headers_and_versions() {
     assert!(matches!(found[0], Item::Entry(Entry { expire_ms: Some(16_000), .. })));
     assert_eq!(found[1], Item::End(Checksum::Absent));
 }
+
+#[test]
+fn hashes_with_field_ttls() {
+    let (plain, soon) = (b"\x01f\x01v", 5000u64.to_le_bytes());
+    let pack = |at: &[u8]| {
+        let mut pack = listpack::empty().to_vec();
+        listpack::extend(&mut pack, [&b"f"[..], b"v", at]);
+        let mut out = Vec::new();
+        encode::string(&mut out, &pack, &encode::Options::default());
+        out
+    };
+    let layouts = |ttl: u8, at: &[u8], valkey: i64| {
+        [
+            (types::HASH_TTL_PRE_GA, 12, [&[1, ttl][..], plain].concat()),
+            (types::HASH_TTL_PRE_GA, 80, [&[1][..], plain, &valkey.to_le_bytes()].concat()),
+            (types::HASH_LISTPACK_TTL_PRE_GA, 12, pack(at)),
+            (types::HASH_TTL, 12, [&soon[..], &[1, ttl], plain].concat()),
+            (types::HASH_LISTPACK_TTL, 12, [&soon[..], &pack(at)].concat()),
+        ]
+    };
+    for (ty, version, bytes) in layouts(0, b"0", -1) {
+        assert_eq!(show(&decoded(ty, &bytes, version).unwrap()).3, [b"f=v"], "{ty}");
+        let mut input = Slice::new(&bytes);
+        skim::value(ty, version, &mut input).unwrap();
+        assert_eq!(input.left(), 0);
+        for cut in 0..bytes.len() {
+            assert!(decoded(ty, &bytes[..cut], version).is_err());
+        }
+    }
+}
