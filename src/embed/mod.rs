@@ -56,6 +56,8 @@ pub struct Builder {
     shards: usize,
     network: bool,
     free_port: bool,
+    /// Whether files are looked for: an embedded server touches none unless it is given a directory or told to append.
+    files: bool,
 }
 
 impl Builder {
@@ -68,6 +70,7 @@ impl Builder {
             shards: SHARDS_EMBEDDED,
             network: false,
             free_port: false,
+            files: false,
         }
     }
 
@@ -81,6 +84,7 @@ impl Builder {
             shards: SHARDS_SERVER,
             network: true,
             free_port,
+            files: true,
         }
     }
 
@@ -123,6 +127,7 @@ impl Builder {
 
     /// A line of redis.conf: a directive and its arguments, quoted where they have blanks.
     pub fn config(mut self, name: &str, arguments: &str) -> Self {
+        self.files |= ["dir", "appendonly", "dbfilename"].contains(&name);
         self.lines.push_str(name);
         self.lines.push(' ');
         self.lines.push_str(if arguments.is_empty() { "\"\"" } else { arguments });
@@ -178,7 +183,9 @@ impl Builder {
         if self.network {
             server.listen(self.free_port)?;
         }
-        env.service::<Persistence>().start(&server.engine)?;
+        if self.files {
+            env.service::<Persistence>().start(&server.engine)?;
+        }
         env.set_bar(bar::LOADING, false);
         for name in ["workers", "shards"] {
             let fixed = |_: &Config| Err("it is fixed when the server starts".to_owned());

@@ -118,21 +118,11 @@ struct Settings {
 }
 
 impl Settings {
-    fn read(env: &Env) -> Self {
-        let Some(config) = env.services.find::<Config>() else {
-            // A core without configuration, as tests have: the defaults, here.
-            return Self {
-                dir: ".".into(),
-                dump: "dump.rdb".into(),
-                compress: true,
-                checksum: true,
-                incremental: true,
-                skip_modules: false,
-                key_delay_us: 0,
-            };
-        };
+    /// `None`: a core without configuration, as tests have, has no files.
+    fn read(env: &Env) -> Option<Self> {
+        let config = env.services.find::<Config>()?;
         let dir = PathBuf::from(config.str("dir"));
-        Self {
+        Some(Self {
             dump: dir.join(config.str("dbfilename")),
             dir,
             compress: config.bool("rdbcompression"),
@@ -140,7 +130,7 @@ impl Settings {
             incremental: config.bool("rdb-save-incremental-fsync"),
             skip_modules: config.bool("rdb-skip-module-values"),
             key_delay_us: config.int("rdb-key-save-delay"),
-        }
+        })
     }
 
     /// Where a job writes before it is done.

@@ -53,6 +53,8 @@ pub enum SaveError {
     Saving,
     #[error("ERR Background append only file rewriting already in progress")]
     Rewriting,
+    #[error("ERR this server keeps no files")]
+    NoFiles,
     #[error("ERR the server is shutting down")]
     Ending,
 }
@@ -106,7 +108,7 @@ impl Persistence {
     /// Makes the cut for a job, if none is running. `locked` holds every shard; without it they are all locked for an
     /// instant. The caller holds no shard then.
     pub fn begin(&self, env: &Env, kind: Kind, locked: Option<&mut Locked<'_>>) -> Result<Begun, SaveError> {
-        let settings = Settings::read(env);
+        let settings = Settings::read(env).ok_or(SaveError::NoFiles)?;
         let mut jobs = self.jobs.lock();
         match &jobs.running {
             _ if jobs.ending => return Err(SaveError::Ending),

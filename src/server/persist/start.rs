@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use super::load::{self, Loaded, Rules};
-use super::{Persistence, Settings};
+use super::{Persistence, SaveError, Settings};
 use crate::command::Env;
 use crate::command::env::bar;
 use crate::config::Config;
@@ -34,8 +34,8 @@ impl Persistence {
     pub fn start(&self, engine: &Arc<Engine>) -> Result<(), LoadError> {
         let env = engine.env();
         let config = env.services.find::<Config>();
-        let settings = Settings::read(env);
         let _ = config;
+        let Some(settings) = Settings::read(env) else { return Ok(()) };
         self.loading(env, || self.load_dump(env, &settings, false))
     }
 
@@ -116,7 +116,7 @@ impl Persistence {
         if flush {
             self.empty(env);
         }
-        let settings = Settings::read(env);
+        let settings = Settings::read(env).ok_or_else(|| SaveError::NoFiles.to_string())?;
         self.loading(env, || self.load_dump(env, &settings, merge)).map_err(|e| {
             tracing::warn!("{e}");
             "ERR Error trying to load the RDB dump, check server logs.".to_owned()
