@@ -6,6 +6,7 @@
 mod generate;
 mod known;
 mod oracle;
+mod streams;
 mod templates;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
