@@ -578,7 +578,7 @@ mod tests {
             prop_assert_eq!(&all, &model.clone().into_iter().collect::<Vec<_>>());
             let edge = |i: u8| {
                 let id = model.keys().nth(usize::from(i) % model.len().max(1)).copied().unwrap_or_default();
-                if i % 2 == 0 { id } else { id.next().unwrap() }
+                if i.is_multiple_of(2) { id } else { id.next().unwrap() }
             };
             for (a, b) in [(bounds[0], bounds[1]), (bounds[2], bounds[3])] {
                 let (a, b) = (edge(a), edge(b));
