@@ -226,7 +226,7 @@ fn reads_from_many_streams() {
             ("XREAD STREAMS a none $ 0", "nil-array"),
             ("XREAD STREAMS a 18446744073709551615-18446744073709551615", "nil-array"),
             (
-                "XREAD STREAMS a",
+                "XREAD STREAMS a b 0",
                 "(error) ERR Unbalanced XREAD list of streams: for each stream key an ID or '$' must be specified.",
             ),
             ("XREAD COUNT 1 BLOCK 0", SYNTAX),
