@@ -26,7 +26,7 @@ const LEN_SAMPLE: usize = 64;
 pub(super) struct Effects {
     pub(super) dirty: u64,
     pub(super) events: Vec<Event>,
-    /// Keys that came into being, or were extended, while someone waits for them.
+    /// Keys that came into being, were extended or went while someone waits for them.
     pub(super) ready: Vec<(usize, Box<[u8]>)>,
     /// What the journal gets in place of the command itself; only kept while someone reads the journal.
     pub(super) journal: Vec<OwnedArgs>,
@@ -158,6 +158,9 @@ impl<'a> View<'a> {
         let db = self.locked.db_mut(self.db, hash);
         let cell = db.remove(hash, key)?;
         db.touch(key);
+        if db.has_waiters(key) {
+            self.effects.ready.push((self.db, key.into()));
+        }
         self.notify(class, event, key);
         if self.env.journal_on.load(Ordering::Relaxed) {
             self.effects.journal.push(OwnedArgs::from_iter([&b"DEL"[..], key]));
@@ -283,6 +286,9 @@ impl<'a> View<'a> {
         let db = self.locked.db_mut(self.db, hash);
         let cell = db.remove(hash, key)?;
         db.touch(key);
+        if db.has_waiters(key) {
+            self.effects.ready.push((self.db, key.into()));
+        }
         Some(cell)
     }
 
@@ -460,6 +466,7 @@ impl<'a> View<'a> {
         for part in self.locked.parts(db) {
             let held = part.watched_keys().filter(|(key, _)| part.get(keyspace.hash(key), key).is_some());
             held.for_each(|(_, watches)| watches.iter().for_each(|w| w.break_it()));
+            self.effects.ready.extend(part.awaited_keys().into_iter().map(|key| (db, key)));
         }
     }
 

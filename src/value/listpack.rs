@@ -495,6 +495,40 @@ pub fn extend<B: Blob + ?Sized>(blob: &mut B, texts: impl IntoIterator<Item = im
     put(blob, end, 0, &all, added);
 }
 
+/// Elements on their way in, encoded: a record of mixed texts and integers goes in with one move.
+#[derive(Default)]
+pub struct Batch {
+    bytes: Scratch,
+    count: i64,
+}
+
+impl Batch {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    #[inline]
+    pub fn text(&mut self, text: &[u8]) {
+        encode(&mut self.bytes, text);
+        self.count += 1;
+    }
+
+    #[inline]
+    pub fn int(&mut self, value: i64) {
+        encode_int(&mut self.bytes, value);
+        self.count += 1;
+    }
+
+    /// Appends all of them to a listpack.
+    pub fn append_to(&self, pack: &mut Vec<u8>) {
+        pack.pop();
+        pack.reserve(self.bytes.len() + 1);
+        pack.extend_from_slice(&self.bytes);
+        pack.push(END);
+        settle(pack, self.count);
+    }
+}
+
 /// Appends the elements of `other`.
 pub fn append<B: Blob + ?Sized>(blob: &mut B, other: Listpack) {
     let end = blob.len() - 1;
