@@ -10,6 +10,7 @@ mod scan;
 mod server;
 mod set;
 mod sort;
+mod stream_group;
 mod string;
 mod txn;
 mod zset;
