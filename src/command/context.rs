@@ -91,6 +91,8 @@ impl<'a> Context<'a> {
     /// Inside a transaction the locks stay. Call it only with nothing owed (no change made).
     pub fn release_keys(&mut self) {
         if !self.keys.nested && !self.keys.grouped {
+            // It may have found a key expired.
+            self.keys.commit();
             self.keys.locked.release();
         }
     }

@@ -312,7 +312,7 @@ fn xadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         Ok(id)
     };
     let replaced = options.trim.approximate || !given.given || !given.seq_given;
-    let journalled = replaced && ctx.env.journal_on.load(std::sync::atomic::Ordering::Relaxed);
+    let journalled = replaced && ctx.env.journal.is_on();
     let add = |stream: &mut Stream, id: StreamId| {
         stream.append(id, parts.iter(), limits);
         let trimmed = options.trim.run(stream);
@@ -458,7 +458,7 @@ fn xtrim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if trim.limit == 0 {
         ctx.slow_lane(blocks)?;
     }
-    let journalled = trim.approximate && ctx.env.journal_on.load(std::sync::atomic::Ordering::Relaxed);
+    let journalled = trim.approximate && ctx.env.journal.is_on();
     let (mut removed, mut words) = (0, None);
     if let Some(mut cell) = ctx.keys.get_mut(key) {
         let stream: &mut Stream = cell.large_mut();

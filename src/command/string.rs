@@ -492,7 +492,7 @@ fn getex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let deadline = o.deadline(ctx)?;
     get_quietly(ctx, key);
     if let Some(at) = deadline {
-        if at <= ctx.now() {
+        if at <= ctx.keys.horizon {
             ctx.keys.delete(key);
             ctx.keys.notify(notify::GENERIC, "del", key);
             ctx.keys.effect(|| OwnedArgs::from_iter([b"DEL", key]));

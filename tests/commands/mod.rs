@@ -1,6 +1,7 @@
 //! Every family of commands, in process: no sockets, a clock set by hand.
 mod bitmap;
 mod connection;
+mod dump;
 mod expire;
 mod generic;
 mod hash;
