@@ -12,6 +12,7 @@ mod server;
 mod set;
 mod sort;
 mod stream;
+mod stream_group;
 mod string;
 mod txn;
 mod zset;

@@ -60,7 +60,7 @@ impl Large for Stream {
     }
 
     fn free_effort(&self) -> usize {
-        self.blocks.len()
+        self.blocks.len() + self.groups.free_effort()
     }
 
     fn boxed_clone(&self) -> Box<dyn Large> {
@@ -117,7 +117,7 @@ impl Stream {
     }
 
     pub fn blocks_len(&self) -> usize {
-        self.blocks.len()
+        self.blocks.len() + self.groups.free_effort()
     }
 
     /// Live entries.
