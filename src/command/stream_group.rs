@@ -179,7 +179,7 @@ struct Journal {
 
 impl Journal {
     fn new(ctx: &Context<'_>) -> Self {
-        let on = ctx.env.journal_on.load(std::sync::atomic::Ordering::Relaxed);
+        let on = ctx.env.journal.is_on();
         Self { on, created: false, entries: Vec::new(), last_id: StreamId::MIN, read: None }
     }
 

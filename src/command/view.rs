@@ -410,7 +410,7 @@ impl<'a> View<'a> {
 
     /// The journal gets what `effect` was told and not the command itself, be it nothing.
     pub fn effects_only(&mut self) {
-        self.effects.journal_replaced = true;
+        self.effects.stated = true;
     }
 
     /// Runs `f` in another database.

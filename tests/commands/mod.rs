@@ -11,6 +11,7 @@ mod scan;
 mod server;
 mod set;
 mod sort;
+mod stream;
 mod stream_group;
 mod string;
 mod txn;

@@ -8,6 +8,7 @@ mod generate;
 mod journal;
 mod known;
 mod oracle;
+mod streams;
 mod templates;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
