@@ -1,7 +1,7 @@
 //! Commands at random, out of templates.
 use tidewater::base::rng::Rng;
 
-use super::{streams, templates};
+use super::{stream_groups, streams, templates};
 use crate::support::wire::Args;
 
 /// How two replies are compared.
@@ -111,6 +111,7 @@ impl Generator {
             (2, templates::OTHER),
             (1, templates::BLOCKING),
             (16, streams::STREAMS),
+            (16, stream_groups::GROUPS),
         ];
         Self {
             rng: Rng::from_seed(seed),

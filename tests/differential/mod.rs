@@ -8,6 +8,7 @@ mod generate;
 mod journal;
 mod known;
 mod oracle;
+mod stream_groups;
 mod streams;
 mod templates;
 

@@ -117,7 +117,7 @@ impl Stream {
     }
 
     pub fn blocks_len(&self) -> usize {
-        self.blocks.len() + self.groups.free_effort()
+        self.blocks.len()
     }
 
     /// Live entries.
