@@ -265,8 +265,10 @@ pub enum Ttl {
 /// Gives the key a string value, in its best encoding. The caller signals.
 #[inline]
 pub fn store(ctx: &mut Context<'_>, key: &[u8], value: &[u8], ttl: Ttl) {
+    let mut other_type = false;
     if let Some(mut cell) = ctx.keys.get_mut(key) {
         if !matches!(cell.kind(), Kind::StrRaw | Kind::StrInt) {
+            other_type = cell.ty() != Type::String;
             discard_value(ctx.env, &mut cell);
         }
         match ttl {
@@ -282,6 +284,10 @@ pub fn store(ctx: &mut Context<'_>, key: &[u8], value: &[u8], ttl: Ttl) {
             cell.set_expiry(Some((ms, 0)));
         }
         ctx.keys.insert(cell);
+    }
+    if other_type {
+        // Who waits for a stream's group there is to know.
+        ctx.keys.ready(key);
     }
 }
 

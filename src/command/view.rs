@@ -408,6 +408,11 @@ impl<'a> View<'a> {
         Some(self.env.journal.append(self.batch))
     }
 
+    /// The journal gets what `effect` was told and not the command itself, be it nothing.
+    pub fn effects_only(&mut self) {
+        self.effects.stated = true;
+    }
+
     /// Runs `f` in another database.
     pub fn in_db<R>(&mut self, db: usize, f: impl FnOnce(&mut Self) -> R) -> R {
         let own = std::mem::replace(&mut self.db, db);

@@ -467,6 +467,18 @@ pub fn replace_int<B: Blob + ?Sized>(blob: &mut B, pos: Pos, value: i64) {
     put(blob, pos.at(), old, &encoded_int(value), 0);
 }
 
+/// Overwrites an integer of one byte (0 to 127) with another; false, with nothing done, where either is none.
+#[inline]
+pub fn set_small(bytes: &mut [u8], pos: Pos, value: i64) -> bool {
+    match (bytes.get_mut(pos.at()), value) {
+        (Some(byte @ 0..=0x7F), 0..=0x7F) => {
+            *byte = value as u8;
+            true
+        }
+        _ => false,
+    }
+}
+
 /// Removes the element at `pos`; returns where the one after it now is.
 pub fn remove<B: Blob + ?Sized>(blob: &mut B, pos: Pos) -> Option<Pos> {
     remove_range(blob, pos, 1)

@@ -11,6 +11,8 @@ mod scan;
 mod server;
 mod set;
 mod sort;
+mod stream;
+mod stream_group;
 mod string;
 mod txn;
 mod zset;

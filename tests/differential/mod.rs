@@ -8,6 +8,8 @@ mod generate;
 mod journal;
 mod known;
 mod oracle;
+mod stream_groups;
+mod streams;
 mod templates;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

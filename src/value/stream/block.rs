@@ -11,6 +11,8 @@
 //! Invariants, checked by [`check`] for blocks from outside: the structure above throughout, the two counts right; live
 //! entries ascend and are not below the master's id. Deleted ones may be out of order: XSETID can take ids back that
 //! only tombstones hold.
+use smallvec::SmallVec;
+
 use crate::value::listpack::{self, Batch, Elem, Iter, Listpack, Pos};
 
 use super::id::StreamId;
@@ -132,7 +134,7 @@ impl<'a> Block<'a> {
     }
 
     /// Where the live entry's flags are.
-    fn find(&self, id: StreamId) -> Option<Pos> {
+    pub fn find(&self, id: StreamId) -> Option<Pos> {
         let mut cursor = self.forward();
         loop {
             let at = cursor.at;
@@ -246,36 +248,56 @@ pub fn append<'p>(
     add_live(bytes, 1);
 }
 
-/// Flags an entry as deleted; false when there is no such live entry. The bytes may shrink or grow by the counts' size.
-pub fn delete(bytes: &mut Vec<u8>, master: StreamId, id: StreamId) -> bool {
-    let block = Block::new(master, bytes);
-    let Some(at) = block.find(id) else { return false };
-    flag(bytes, &[at]);
-    true
-}
+/// Places of entries to delete.
+pub type Places = SmallVec<[Pos; 4]>;
 
-/// Flags live entries from the head on as deleted, as long as `goes` says so of each, tombstones among them. Returns how
-/// many.
-pub fn trim(bytes: &mut Vec<u8>, master: StreamId, mut goes: impl FnMut(&Entry<'_>) -> bool) -> u64 {
-    let mut cursor = Block::new(master, bytes).forward();
-    let mut gone = Vec::new();
-    loop {
-        let at = cursor.at;
-        let (Some(entry), Some(at)) = (cursor.next(), at) else { break };
-        if !goes(&entry) {
-            break;
-        }
-        if !entry.deleted {
-            gone.push(at);
+impl Block<'_> {
+    /// The live entries from the head on that go, as long as `goes` says so of each entry, tombstones among them.
+    pub fn to_trim(self, mut goes: impl FnMut(&Entry<'_>) -> bool) -> Places {
+        let mut cursor = self.forward();
+        let mut places = Places::new();
+        loop {
+            let at = cursor.at;
+            match (cursor.next(), at) {
+                (Some(entry), Some(at)) if goes(&entry) => {
+                    if !entry.deleted {
+                        places.push(at);
+                    }
+                }
+                _ => return places,
+            }
         }
     }
-    flag(bytes, &gone);
-    gone.len() as u64
 }
 
-/// Flags entries, none of which is deleted yet. The flags' size does not change, so the places stay good.
-fn flag(bytes: &mut Vec<u8>, places: &[Pos]) {
+/// Flags live entries as deleted where that changes no size; false, with nothing done, where it does.
+pub fn flag_in_place(bytes: &mut [u8], places: &[Pos]) -> bool {
+    let pack = Listpack::new(bytes);
+    let Some(live_at) = pack.first() else { return false };
+    let Some(deleted_at) = pack.next(live_at) else { return false };
+    let (live, deleted, n) = (int(pack, live_at), int(pack, deleted_at), places.len() as i64);
+    // By their bytes: a dump made elsewhere may hold a small number in a large form.
+    let mut small = |at: Pos| {
+        let value = int(Listpack::new(bytes), at);
+        listpack::set_small(bytes, at, value)
+    };
+    let fits = small(live_at) && small(deleted_at) && places.iter().all(|at| small(*at));
+    if !fits || live < n || deleted + n > 0x7F {
+        return false;
+    }
+    let mut done = listpack::set_small(bytes, live_at, live - n);
+    done &= listpack::set_small(bytes, deleted_at, deleted + n);
     for &at in places {
+        let flags = int(Listpack::new(bytes), at);
+        done &= listpack::set_small(bytes, at, flags | DELETED);
+    }
+    debug_assert!(done, "numbers below 128 take one byte");
+    done
+}
+
+/// Flags live entries as deleted. From the last one on, so that the places before stay good whatever the flags' size was.
+pub fn flag(bytes: &mut Vec<u8>, places: &[Pos]) {
+    for &at in places.iter().rev() {
         let flags = int(Listpack::new(bytes), at);
         listpack::replace_int(bytes, at, flags | DELETED);
     }

@@ -6,9 +6,10 @@
 //! the leaf and the block that it touches, and the list of leaves once.
 use triomphe::Arc;
 
-use super::block::Block;
+use super::block::{self, Block};
 use super::id::StreamId;
 use crate::base::alloc::size_class;
+use crate::value::listpack::Pos;
 
 /// Blocks in a leaf.
 const LEAF: usize = 64;
@@ -159,23 +160,23 @@ impl Blocks {
         Some(taken)
     }
 
-    /// Edits a block in place.
-    pub(super) fn edit<R>(&mut self, place: Place, f: impl FnOnce(StreamId, &mut Vec<u8>) -> R) -> Option<R> {
+    /// Flags live entries of a block as deleted.
+    pub(super) fn flag(&mut self, place: Place, places: &[Pos]) {
         if place.leaf >= self.leaves.len() {
-            return self.tail_mut().map(|(master, bytes)| f(master, bytes));
-        }
-        let leaf = Arc::make_mut(Arc::make_mut(&mut self.leaves).get_mut(place.leaf)?);
-        let (master, sealed) = leaf.get_mut(place.i)?;
-        let mut bytes = sealed.to_vec();
-        let result = f(*master, &mut bytes);
-        match Arc::get_mut(sealed).filter(|own| own.len() == bytes.len()) {
-            Some(own) => own.copy_from_slice(&bytes),
-            None => {
-                self.mem = self.mem - sealed_mem(sealed) + sealed_mem(&bytes);
-                *sealed = Arc::from(&bytes[..]);
+            if let Some((_, bytes)) = self.tail_mut() {
+                block::flag(bytes, places);
             }
+            return;
         }
-        Some(result)
+        let Some(leaf) = Arc::make_mut(&mut self.leaves).get_mut(place.leaf) else { return };
+        let Some((_, sealed)) = Arc::make_mut(leaf).get_mut(place.i) else { return };
+        if Arc::get_mut(sealed).is_some_and(|own| block::flag_in_place(own, places)) {
+            return;
+        }
+        let mut bytes = sealed.to_vec();
+        block::flag(&mut bytes, places);
+        self.mem = self.mem - sealed_mem(sealed) + sealed_mem(&bytes);
+        *sealed = Arc::from(&bytes[..]);
     }
 
     /// Gives back the growing block's spare room.

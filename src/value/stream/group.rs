@@ -11,6 +11,7 @@ use std::sync::Arc;
 use super::id::StreamId;
 use crate::base::alloc::size_class;
 
+mod lag;
 mod tree;
 
 use tree::Tree;
