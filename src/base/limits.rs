@@ -72,6 +72,10 @@ limits! {
     stream_node_max_entries: AtomicUsize = 100,
     /// An element from this size on gets a list node of its own (DEBUG QUICKLIST-PACKED-THRESHOLD).
     quicklist_packed_threshold: AtomicUsize = 1 << 30,
+    /// Compress strings in dumps.
+    rdb_compression: AtomicBool = true,
+    /// Take a payload of RESTORE for good whatever its checksum (DEBUG SET-SKIP-CHECKSUM-VALIDATION).
+    skip_checksum_validation: AtomicBool = false,
     proto_max_bulk_len: AtomicUsize = 512 << 20,
     client_query_buffer_limit: AtomicUsize = 1 << 30,
     /// 0 is no limit.

@@ -7,14 +7,16 @@ use std::sync::atomic::Ordering;
 
 use crate::base::rng::Rng;
 use crate::command::client::flag;
-use crate::command::context::Block;
+use crate::command::context::{Block, Resume};
 use crate::command::env::Env;
 use crate::command::notify;
 use crate::command::stats::{WorkerStats, latency_bucket};
 use crate::command::{Command, CommandError, Context, Lane, Outcome, Session, View};
+use crate::journal::Batch;
 use crate::keyspace::{Locked, Waiter, WaiterState};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
+use crate::value::cell::Cell;
 
 /// How a command ended.
 #[derive(Debug)]
@@ -40,6 +42,7 @@ pub struct Request<'a, 'b> {
 pub struct Runner<'a> {
     pub stats: &'a WorkerStats,
     pub rng: &'a mut Rng,
+    pub batch: &'a mut Batch,
     pub lane: Lane,
     /// Unix milliseconds: the instant at which the command runs. Read once a batch, as reading it costs as much as a
     /// small command.
@@ -59,18 +62,30 @@ pub fn run<'a>(
     reply: &'a mut Reply,
     requests: &[Request<'a, '_>],
 ) -> (usize, Ran) {
-    let Runner { stats, rng, lane, now, ticks } = runner;
+    let Runner { stats, rng, batch, lane, now, ticks } = runner;
     let Some(first) = requests.first().map(|r| r.command) else { return (0, Ran::Done) };
-    let mut view = View::new(locked, env, stats, rng, lane, session.db, now);
+    let mut view = View::new(locked, env, stats, rng, batch, lane, session.db, now);
     view.no_touch = session.no_touch;
+    if session.client.has_flag(flag::LOADER) {
+        view.horizon = 0;
+    }
     view.grouped = requests.len() > 1;
     let mut ctx = Context { keys: view, reply, session, env, command: first, block: None, resumed: false };
+    let ran = run_each(&mut ctx, ticks, requests);
+    if let Some(offset) = ctx.keys.commit() {
+        ctx.session.journaled = offset;
+    }
+    ran
+}
+
+fn run_each<'a>(ctx: &mut Context<'a>, ticks: &mut u64, requests: &[Request<'a, '_>]) -> (usize, Ran) {
+    let (env, stats) = (ctx.env, ctx.keys.stats);
     for (i, &Request { command, args, known }) in requests.iter().enumerate() {
         let mark = ctx.reply.mark();
         ctx.command = command;
         ctx.keys.set_request(args, known);
         let counted = (stats.hits.get(), stats.misses.get());
-        let failed = match (command.handler)(&mut ctx, args) {
+        let failed = match (command.handler)(ctx, args) {
             Ok(()) => false,
             Err(CommandError::SlowLane) => {
                 // It will look at its keys once more: what it counted and noticed so far is void, what expired is not.
@@ -78,19 +93,22 @@ pub fn run<'a>(
                 stats.misses.back_to(counted.1);
                 ctx.keys.effects.events.retain(|e| e.class != notify::KEY_MISS);
                 ctx.reply.truncate(mark);
-                finish(&mut ctx);
+                ctx.keys.effects.stated = false;
+                finish(ctx);
                 return (i, Ran::SlowLane);
             }
             Err(e) => {
-                write_error(&mut ctx, &e);
+                write_error(ctx, &e);
                 true
             }
         };
+        ctx.keys.journal_command(command, args, 0);
         let block = ctx.block.take();
         // Of a command that blocks too: it may have found a key expired.
-        finish(&mut ctx);
+        finish(ctx);
         if let Some(block) = block {
-            return (i, Ran::Blocked(register(&mut ctx, block, args)));
+            let (block, resume) = block;
+            return (i, Ran::Blocked(register(ctx, block, resume, args)));
         }
         let end = env.clock.ticks();
         let nanos = end.saturating_sub(*ticks);
@@ -102,7 +120,7 @@ pub fn run<'a>(
 }
 
 /// Queues the client for the keys that its command waits for.
-fn register(ctx: &mut Context<'_>, block: Block, args: Args<'_>) -> Arc<Waiter> {
+fn register(ctx: &mut Context<'_>, block: Block, resume: Resume, args: Args<'_>) -> Arc<Waiter> {
     let client = ctx.session.client.clone();
     let wake = {
         let client = client.clone();
@@ -112,9 +130,10 @@ fn register(ctx: &mut Context<'_>, block: Block, args: Args<'_>) -> Arc<Waiter> 
         client.id,
         ctx.keys.db,
         ctx.command.id,
-        OwnedArgs::from_args(args),
+        resume.args.unwrap_or_else(|| OwnedArgs::from_args(args)),
         ctx.session.resp3,
         block.wants,
+        resume.when_gone,
         block.keys,
         block.deadline_ms,
         block.on_timeout,
@@ -164,7 +183,7 @@ pub fn forget_waiter(env: &Env, waiter: &Arc<Waiter>) {
 #[inline]
 fn finish(ctx: &mut Context<'_>) {
     let owed = &ctx.keys.effects;
-    if owed.dirty == 0 && owed.events.is_empty() && owed.ready.is_empty() {
+    if owed.dirty == 0 && owed.events.is_empty() && owed.ready.is_empty() && ctx.keys.batch.is_empty() {
         return;
     }
     settle(&mut ctx.keys);
@@ -185,10 +204,22 @@ pub fn with_shard<R>(
     f: impl FnOnce(&mut View<'_>) -> R,
 ) -> Option<R> {
     let locked = env.keyspace.try_lock_shard(shard)?;
-    let mut view = View::new(locked, env, runner.stats, runner.rng, runner.lane, 0, runner.now);
+    let mut view = View::new(locked, env, runner.stats, runner.rng, runner.batch, runner.lane, 0, runner.now);
     let result = f(&mut view);
     settle(&mut view);
+    view.commit();
+    tell_of_gone(&mut view);
     Some(result)
+}
+
+/// Has those who wait for keys that went by themselves call again, if they want to know.
+fn tell_of_gone(view: &mut View<'_>) {
+    for (db, key) in std::mem::take(&mut view.effects.ready) {
+        let hash = view.env.keyspace.hash(&key);
+        let Some(part) = view.locked.db(db, hash) else { continue };
+        let waiters = (0..).map_while(|i| part.waiter(&key, i));
+        waiters.filter(|w| w.when_gone && w.claim()).for_each(|w| w.retry());
+    }
 }
 
 /// Runs the command of a claimed waiter on its owner's thread.
@@ -196,12 +227,14 @@ pub fn run_waiter(env: &Env, runner: Runner<'_>, locked: Locked<'_>, waiter: &Ar
     let Some(client) = env.clients.get(waiter.client) else { return };
     let mut session = Session::new(client, true);
     let mut reply = Reply::new(waiter.resp3);
-    let keys = View::new(locked, env, runner.stats, runner.rng, runner.lane, waiter.db, runner.now);
+    let (stats, rng, batch) = (runner.stats, runner.rng, runner.batch);
+    let keys = View::new(locked, env, stats, rng, batch, runner.lane, waiter.db, runner.now);
     let command = env.commands.get(waiter.command);
     let (session, reply) = (&mut session, &mut reply);
     let mut ctx = Context { keys, reply, session, env, command, block: None, resumed: false };
     serve_one(&mut ctx, waiter);
     finish(&mut ctx);
+    ctx.keys.commit();
 }
 
 /// A served waiter can make further keys ready (BLMOVE to a list that someone waits for); a cycle of them ends here
@@ -212,7 +245,9 @@ const WAITER_ROUNDS_MAX: usize = 10_000;
 pub(super) fn invoke(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let start = ctx.env.clock.ticks();
     ctx.keys.set_request(args, None);
+    let dirty = ctx.keys.effects.dirty;
     let result = (ctx.command.handler)(ctx, args);
+    ctx.keys.journal_command(ctx.command, args, dirty);
     let failed = match &result {
         Ok(()) => false,
         Err(e) => {
@@ -245,6 +280,8 @@ fn count(stats: &WorkerStats, command: &Command, nanos: u64, failed: bool) {
 
 /// Pays what the command owes, under its locks: the count of changes, the notifications.
 pub(super) fn settle(view: &mut View<'_>) {
+    // What the command did is one unit of the journal.
+    view.batch.seal();
     let effects = &mut view.effects;
     if effects.dirty > 0 {
         view.env.gauges.dirty.fetch_add(effects.dirty, Ordering::Relaxed);
@@ -271,9 +308,10 @@ fn serve(ctx: &mut Context<'_>) {
         let mut next = 0;
         loop {
             let part = ctx.keys.locked.db(db, hash);
-            let Some(cell) = part.and_then(|d| d.get(hash, &key)) else { break };
+            let ty = part.and_then(|d| d.get(hash, &key)).map(Cell::ty);
             let Some(waiter) = part.and_then(|d| d.waiter(&key, next)).cloned() else { break };
-            if waiter.wants.is_none_or(|t| t == cell.ty()) && waiter.claim() {
+            let wanted = ty.is_some_and(|ty| waiter.wants.is_none_or(|t| t == ty));
+            if (wanted || waiter.when_gone) && waiter.claim() {
                 serve_one(ctx, &waiter);
             }
             if waiter.state() == WaiterState::Done {
@@ -312,7 +350,9 @@ fn serve_one(ctx: &mut Context<'_>, waiter: &Arc<Waiter>) {
     (ctx.command, ctx.keys.db, ctx.keys.nested, ctx.resumed) = (command, waiter.db, false, true);
     let start = env.clock.ticks();
     ctx.keys.set_request(args, None);
+    let dirty = ctx.keys.effects.dirty;
     let result = (command.handler)(ctx, args);
+    ctx.keys.journal_command(command, args, dirty);
     ctx.keys.forget_request();
     let failed = result.is_err();
     if let Err(e) = &result {
@@ -335,5 +375,7 @@ fn serve_one(ctx: &mut Context<'_>, waiter: &Arc<Waiter>) {
     }
     count(ctx.keys.stats, command, nanos, failed);
     env.observe(&served, command, args, nanos);
+    // Its client may answer as soon as it is told: by then the journal has it.
+    ctx.keys.commit();
     end_wait(env, waiter, answer);
 }

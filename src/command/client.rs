@@ -25,6 +25,8 @@ pub mod flag {
     pub const CLOSE_NOW: u32 = 1 << 10;
     /// A client without a socket, as the embedding API makes them.
     pub const LOCAL: u32 = 1 << 11;
+    /// Whoever loads the data set: nothing keeps it out.
+    pub const LOADER: u32 = 1 << 12;
 }
 
 /// The classes of `client-output-buffer-limit`, in its order.

@@ -60,7 +60,7 @@ fn keys(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let estimate = ctx.keys.estimate_len()?;
     ctx.slow_lane(estimate)?;
     let pattern = &args[1];
-    let (all, now) = (pattern == b"*", ctx.now());
+    let (all, now) = (pattern == b"*", ctx.keys.horizon);
     let at = ctx.reply.defer();
     let mut n = 0;
     for shard in 0..ctx.env.keyspace.shards() as u32 {
@@ -86,7 +86,7 @@ fn random_key(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     for _ in 0..RANDOM_EXPIRED_MAX {
         let Some(shard) = random_shard(ctx)? else { break };
         let found = ctx.keys.visit(shard, |keys| {
-            let (db, now) = (keys.db, keys.now);
+            let (db, now) = (keys.db, keys.horizon);
             let part = keys.locked.part_of(db, shard)?;
             let cell = part.table().random(&mut |n| keys.rng.below(n))?;
             let key = cell.key().to_vec();

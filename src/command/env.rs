@@ -2,7 +2,7 @@
 //! above by their type.
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
@@ -16,6 +16,7 @@ use crate::command::notify::Notifier;
 use crate::command::stats::Stats;
 use crate::command::table::CommandTable;
 use crate::command::{Command, Session};
+use crate::journal::Journal;
 use crate::keyspace::Keyspace;
 use crate::resp::args::Args;
 use crate::resp::reply::Reply;
@@ -52,6 +53,16 @@ pub enum PauseMode {
     All,
 }
 
+/// Why commands are refused, as bits.
+pub mod bar {
+    /// The data set is being loaded: only commands with the `loading` flag run.
+    pub const LOADING: u32 = 1;
+    /// The last background save failed, and `stop-writes-on-bgsave-error` is set.
+    pub const SAVE_FAILED: u32 = 2;
+    /// The append-only file could not be written.
+    pub const AOF_FAILED: u32 = 4;
+}
+
 /// Counters that commands read.
 #[derive(Default)]
 pub struct Gauges {
@@ -84,6 +95,10 @@ pub struct Env {
     pub run_id: String,
     pub started_ms: u64,
     pub pause: Mutex<(PauseMode, u64)>,
+    /// Why writes, or everything, are refused at present: bits of `bar`.
+    pub barred: AtomicU32,
+    /// What the last failed write of the append-only file said.
+    pub aof_error: Mutex<String>,
     /// Fast check of `pause`: set while one may be in force.
     pub paused: AtomicBool,
     pub notifier: OnceLock<Arc<dyn Notifier>>,
@@ -97,8 +112,8 @@ pub struct Env {
     pub output_limits: [OutputLimit; 3],
     /// Whether expired keys are removed by the background cycle (DEBUG SET-ACTIVE-EXPIRE).
     pub active_expire: AtomicBool,
-    /// Whether anyone reads the journal: handlers then state their effects.
-    pub journal_on: AtomicBool,
+    /// The stream of effects; while someone reads it, handlers state theirs.
+    pub journal: Arc<Journal>,
     rng: Mutex<Rng>,
 }
 
@@ -124,6 +139,8 @@ impl Env {
             reclaimer: Reclaimer::default(),
             gauges: Gauges::default(),
             run_id,
+            barred: AtomicU32::new(0),
+            aof_error: Mutex::default(),
             pause: Mutex::default(),
             paused: AtomicBool::new(false),
             notifier: OnceLock::new(),
@@ -137,7 +154,7 @@ impl Env {
                 OutputLimit::new(32 << 20, 8 << 20, 60),
             ],
             active_expire: AtomicBool::new(true),
-            journal_on: AtomicBool::new(false),
+            journal: Arc::default(),
             rng: Mutex::new(rng),
         }
     }
@@ -211,6 +228,15 @@ impl Env {
     /// Whether keys may expire now: not while clients are paused, so that replicas see nothing change.
     pub fn expiry_paused(&self) -> bool {
         self.paused.load(Ordering::Relaxed) && self.paused_until(self.clock.now_ms(), true).is_some()
+    }
+
+    /// Raises or lowers a bar.
+    pub fn set_bar(&self, bit: u32, up: bool) {
+        if up {
+            self.barred.fetch_or(bit, Ordering::AcqRel);
+        } else {
+            self.barred.fetch_and(!bit, Ordering::AcqRel);
+        }
     }
 
     /// Holds commands back. Of two pauses, the longer time and the stricter mode count.

@@ -42,6 +42,14 @@ impl CommandError {
     pub const INVALID_CURSOR: CommandError = CommandError::Text(Cow::Borrowed("ERR invalid cursor"));
     pub const OOM: CommandError =
         CommandError::Text(Cow::Borrowed("OOM command not allowed when used memory > 'maxmemory'."));
+    pub const LOADING: CommandError =
+        CommandError::Text(Cow::Borrowed("LOADING Redis is loading the dataset in memory"));
+    pub const SAVE_FAILED: CommandError = CommandError::Text(Cow::Borrowed(
+        "MISCONF Redis is configured to save RDB snapshots, but it's currently unable to persist to disk. Commands that \
+         may modify the data set are disabled, because this instance is configured to report errors during writes if \
+         RDB snapshotting fails (stop-writes-on-bgsave-error option). Please check the Redis logs for details about the \
+         RDB error.",
+    ));
     pub const NO_AUTH: CommandError = CommandError::Text(Cow::Borrowed("NOAUTH Authentication required."));
     pub const MIN_OR_MAX_NOT_FLOAT: CommandError =
         CommandError::Text(Cow::Borrowed("ERR min or max is not a float"));

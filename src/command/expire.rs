@@ -107,7 +107,7 @@ fn expire_generic(ctx: &mut Context<'_>, args: Args<'_>, base: u64, unit: i64) -
     let Some(at) = at else {
         return Err(CommandError::invalid_expire(&ctx.command.full_name));
     };
-    let now = ctx.now();
+    let horizon = ctx.keys.horizon;
     let Some(mut cell) = ctx.keys.get_mut(key) else {
         ctx.reply.int(0);
         return Ok(());
@@ -117,7 +117,7 @@ fn expire_generic(ctx: &mut Context<'_>, args: Args<'_>, base: u64, unit: i64) -
         ctx.reply.int(0);
         return Ok(());
     }
-    match u64::try_from(at).ok().filter(|at| *at > now) {
+    match u64::try_from(at).ok().filter(|at| *at > horizon) {
         Some(at) => {
             cell.set_expire_ms(Some(at));
             drop(cell);

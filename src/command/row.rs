@@ -315,6 +315,10 @@ impl Command {
         self.flag(Flags::MOVABLEKEYS)
     }
 
+    pub fn asking(self) -> Self {
+        self.flag(Flags::ASKING)
+    }
+
     pub fn touches_arbitrary_keys(self) -> Self {
         self.flag(Flags::TOUCHES_ARBITRARY_KEYS)
     }

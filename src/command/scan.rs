@@ -108,7 +108,7 @@ fn scan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (mut visited, mut n) = (0, 0);
     while shard < shards && visited < options.count {
         position = ctx.keys.visit(shard as u32, |keys| {
-            let (db, now, mut expired) = (keys.db, keys.now, Vec::new());
+            let (db, now, mut expired) = (keys.db, keys.horizon, Vec::new());
             let Some(part) = keys.locked.part_of(db, shard as u32) else { return 0 };
             let next = part.table().scan(position, options.count - visited, &mut |cell| {
                 visited += 1;

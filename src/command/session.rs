@@ -51,6 +51,8 @@ pub struct Session {
     pub shard_channels: BTreeSet<Box<[u8]>>,
     pub reply_mode: ReplyMode,
     pub no_touch: bool,
+    /// The journal's offset after this client's last write.
+    pub journaled: u64,
     /// Set by a command that ends the connection once its reply is sent (QUIT).
     pub quit: bool,
 }
@@ -71,6 +73,7 @@ impl Session {
             shard_channels: BTreeSet::new(),
             reply_mode: ReplyMode::On,
             no_touch: false,
+            journaled: 0,
             quit: false,
         }
     }

@@ -1,6 +1,5 @@
 //! The set family, but for SSCAN.
 use std::collections::HashSet;
-use std::sync::atomic::Ordering;
 
 use smallvec::SmallVec;
 
@@ -334,7 +333,7 @@ fn spop_count(ctx: &mut Context<'_>, args: Args<'_>, count: &[u8]) -> Outcome {
         ctx.keys.effect(|| OwnedArgs::from_iter([b"DEL", key]));
         return Ok(());
     }
-    let journal_on = ctx.env.journal_on.load(Ordering::Relaxed);
+    let journal_on = ctx.env.journal.is_on();
     let mut gone = Vec::new();
     let mut rng = ctx.keys.rng.clone();
     ctx.reply.set(count);

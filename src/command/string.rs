@@ -265,8 +265,10 @@ pub enum Ttl {
 /// Gives the key a string value, in its best encoding. The caller signals.
 #[inline]
 pub fn store(ctx: &mut Context<'_>, key: &[u8], value: &[u8], ttl: Ttl) {
+    let mut other_type = false;
     if let Some(mut cell) = ctx.keys.get_mut(key) {
         if !matches!(cell.kind(), Kind::StrRaw | Kind::StrInt) {
+            other_type = cell.ty() != Type::String;
             discard_value(ctx.env, &mut cell);
         }
         match ttl {
@@ -282,6 +284,10 @@ pub fn store(ctx: &mut Context<'_>, key: &[u8], value: &[u8], ttl: Ttl) {
             cell.set_expiry(Some((ms, 0)));
         }
         ctx.keys.insert(cell);
+    }
+    if other_type {
+        // Who waits for a stream's group there is to know.
+        ctx.keys.ready(key);
     }
 }
 
@@ -486,7 +492,7 @@ fn getex(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let deadline = o.deadline(ctx)?;
     get_quietly(ctx, key);
     if let Some(at) = deadline {
-        if at <= ctx.now() {
+        if at <= ctx.keys.horizon {
             ctx.keys.delete(key);
             ctx.keys.notify(notify::GENERIC, "del", key);
             ctx.keys.effect(|| OwnedArgs::from_iter([b"DEL", key]));

@@ -10,7 +10,8 @@ use crate::base::rng::Rng;
 use crate::command::env::Env;
 use crate::command::notify::{self, Event};
 use crate::command::stats::WorkerStats;
-use crate::command::{CommandError, Lane};
+use crate::command::{Command, CommandError, Flags, Lane};
+use crate::journal::Batch;
 use crate::keyspace::{CellMut, Db, Locked};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::value::cell::{Cell, Type};
@@ -26,11 +27,10 @@ const LEN_SAMPLE: usize = 64;
 pub(super) struct Effects {
     pub(super) dirty: u64,
     pub(super) events: Vec<Event>,
-    /// Keys that came into being, or were extended, while someone waits for them.
+    /// Keys that came into being, were extended or went while someone waits for them.
     pub(super) ready: Vec<(usize, Box<[u8]>)>,
-    /// What the journal gets in place of the command itself; only kept while someone reads the journal.
-    pub(super) journal: Vec<OwnedArgs>,
-    pub(super) journal_replaced: bool,
+    /// The command has stated its effects in its own words: the journal gets these in place of the command itself.
+    pub(super) stated: bool,
 }
 
 /// The locked keys of one command, in its database.
@@ -39,6 +39,8 @@ pub struct View<'a> {
     pub(super) env: &'a Env,
     pub(super) stats: &'a WorkerStats,
     pub(super) effects: Effects,
+    /// What the journal gets before the locks go; only filled while someone reads it.
+    pub(super) batch: &'a mut Batch,
     pub(super) lane: Lane,
     pub(super) nested: bool,
     /// Other commands run under the same locks after this one.
@@ -47,6 +49,9 @@ pub struct View<'a> {
     pub db: usize,
     /// Now, Unix milliseconds: one instant for the whole command.
     pub now: u64,
+    /// Keys whose time is this or earlier are gone. `now`, but the beginning of time while the data set is loaded: what
+    /// an effect found alive must be found alive again, and what went is told.
+    pub horizon: u64,
     /// CLIENT NO-TOUCH and OBJECT: reads leave the access clock alone.
     pub no_touch: bool,
     notify_flags: u32,
@@ -63,20 +68,25 @@ impl<'a> View<'a> {
         env: &'a Env,
         stats: &'a WorkerStats,
         rng: &'a mut Rng,
+        batch: &'a mut Batch,
         lane: Lane,
         db: usize,
         now: u64,
     ) -> Self {
+        // What a command left that panicked is nobody's.
+        batch.clear();
         Self {
             locked,
             env,
             stats,
             effects: Effects::default(),
+            batch,
             lane,
             nested: false,
             grouped: false,
             db,
             now,
+            horizon: now,
             no_touch: false,
             notify_flags: env.limits.notify_flags.get(),
             lfu: matches!(env.limits.policy(), MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu),
@@ -131,7 +141,7 @@ impl<'a> View<'a> {
         if db.volatile_len() == 0 {
             return;
         }
-        let due = db.get(hash, key).and_then(Cell::expire_ms).is_some_and(|at| at <= self.now);
+        let due = db.get(hash, key).and_then(Cell::expire_ms).is_some_and(|at| at <= self.horizon);
         if due && !self.env.expiry_paused() {
             self.expire(key);
         }
@@ -158,10 +168,11 @@ impl<'a> View<'a> {
         let db = self.locked.db_mut(self.db, hash);
         let cell = db.remove(hash, key)?;
         db.touch(key);
-        self.notify(class, event, key);
-        if self.env.journal_on.load(Ordering::Relaxed) {
-            self.effects.journal.push(OwnedArgs::from_iter([&b"DEL"[..], key]));
+        if db.has_waiters(key) {
+            self.effects.ready.push((self.db, key.into()));
         }
+        self.notify(class, event, key);
+        self.went(key);
         Some(cell)
     }
 
@@ -186,9 +197,9 @@ impl<'a> View<'a> {
     fn read(&mut self, key: &[u8], touch: bool) -> Option<&Cell> {
         let hash = self.hash(key);
         self.expire_if_due(hash, key);
-        let now = self.now;
+        let horizon = self.horizon;
         // What is due but may not be removed at present counts as absent.
-        let live = |cell: &&Cell| cell.expire_ms().is_none_or(|at| at > now);
+        let live = |cell: &&Cell| cell.expire_ms().is_none_or(|at| at > horizon);
         let Some(cell) = self.locked.db(self.db, hash).and_then(|db| db.get(hash, key)).filter(live) else {
             self.stats.misses.add(1);
             if self.notify_flags & notify::KEY_MISS != 0 {
@@ -220,7 +231,7 @@ impl<'a> View<'a> {
     pub fn peek(&self, key: &[u8]) -> Option<&Cell> {
         let hash = self.env.keyspace.hash(key);
         let cell = self.locked.db(self.db, hash)?.get(hash, key)?;
-        if cell.expire_ms().is_some_and(|at| at <= self.now) { None } else { Some(cell) }
+        if cell.expire_ms().is_some_and(|at| at <= self.horizon) { None } else { Some(cell) }
     }
 
     pub fn exists(&self, key: &[u8]) -> bool {
@@ -283,6 +294,9 @@ impl<'a> View<'a> {
         let db = self.locked.db_mut(self.db, hash);
         let cell = db.remove(hash, key)?;
         db.touch(key);
+        if db.has_waiters(key) {
+            self.effects.ready.push((self.db, key.into()));
+        }
         Some(cell)
     }
 
@@ -360,10 +374,43 @@ impl<'a> View<'a> {
     /// States the command's effect for the journal in its own words (SPOP as SREM, a relative TTL as PXAT). May be
     /// called several times; the closure runs only while someone reads the journal.
     pub fn effect(&mut self, words: impl FnOnce() -> OwnedArgs) {
-        if self.env.journal_on.load(Ordering::Relaxed) {
-            self.effects.journal.push(words());
+        if self.env.journal.is_on() {
+            self.batch.push(self.db, words().as_args().iter());
         }
-        self.effects.journal_replaced = true;
+        self.effects.stated = true;
+    }
+
+    /// The journal learns of a key that went by itself.
+    fn went(&mut self, key: &[u8]) {
+        if self.env.journal.is_on() {
+            self.batch.push(self.db, [&b"DEL"[..], key].into_iter());
+        }
+    }
+
+    /// The journal gets the command as it is, unless it has stated its effects or changed nothing.
+    #[inline]
+    pub(super) fn journal_command(&mut self, command: &Command, args: Args<'_>, dirty_before: u64) {
+        if std::mem::take(&mut self.effects.stated) || self.effects.dirty == dirty_before {
+            return;
+        }
+        if self.env.journal.is_on() && command.flags.has(Flags::WRITE.with(Flags::MAY_REPLICATE)) {
+            self.batch.push(self.db, args.iter());
+        }
+    }
+
+    /// Hands what was gathered for the journal over; the shards are still held. Gives the offset after it.
+    #[inline]
+    pub(super) fn commit(&mut self) -> Option<u64> {
+        if self.batch.is_empty() {
+            return None;
+        }
+        self.batch.seal();
+        Some(self.env.journal.append(self.batch))
+    }
+
+    /// The journal gets what `effect` was told and not the command itself, be it nothing.
+    pub fn effects_only(&mut self) {
+        self.effects.stated = true;
     }
 
     /// Runs `f` in another database.
@@ -388,6 +435,7 @@ impl<'a> View<'a> {
         let own = std::mem::replace(&mut self.locked, locked);
         let result = f(self);
         super::call::settle(self);
+        self.commit();
         self.locked = own;
         Ok(result)
     }
@@ -460,6 +508,7 @@ impl<'a> View<'a> {
         for part in self.locked.parts(db) {
             let held = part.watched_keys().filter(|(key, _)| part.get(keyspace.hash(key), key).is_some());
             held.for_each(|(_, watches)| watches.iter().for_each(|w| w.break_it()));
+            self.effects.ready.extend(part.awaited_keys().into_iter().map(|key| (db, key)));
         }
     }
 
@@ -490,9 +539,7 @@ impl<'a> View<'a> {
             self.discard(cell);
             self.stats.expired.add(1);
             self.notify(notify::EXPIRED, "expired", key);
-            if self.env.journal_on.load(Ordering::Relaxed) {
-                self.effects.journal.push(OwnedArgs::from_iter([&b"DEL"[..], key]));
-            }
+            self.went(key);
         }
     }
 }
@@ -522,7 +569,7 @@ pub fn lru_clock(now_ms: u64) -> u32 {
     (now_ms / 1000) as u32 & 0xff_ffff
 }
 
-fn lfu_minutes(now_ms: u64) -> u32 {
+pub fn lfu_minutes(now_ms: u64) -> u32 {
     (now_ms / 60_000) as u32 & 0xffff
 }
 

@@ -216,9 +216,11 @@ pub static TABLE: &[Directive] = &[
     d("save").special(SAVE, "3600 1 300 100 60 10000").multi_arg(),
     d("dir").special(DIR, ".").protected().deny_loading(),
     d("dbfilename").text("dump.rdb").protected().check(special::check_db_filename),
-    d("rdbcompression").yes_no("yes"),
+    d("rdbcompression").yes_no("yes").bind(|l, v| l.rdb_compression.set(v != 0)),
     d("rdbchecksum").yes_no("yes").immutable(),
     d("rdb-del-sync-files").yes_no("no"),
+    // Ours: pass over what modules left in a dump, rather than refuse the dump.
+    d("rdb-skip-module-values").yes_no("no"),
     d("rdb-save-incremental-fsync").yes_no("yes"),
     d("rdb-key-save-delay").int(i32::MIN as i64, INT, "0").hidden(),
     d("key-load-delay").int(i32::MIN as i64, INT, "0").hidden(),

@@ -7,6 +7,7 @@ use parking_lot::{Condvar, Mutex};
 use super::value::{Value, decode};
 use crate::command::client::{Client, flag};
 use crate::command::{Session, count_unblocked, end_wait, forget_waiter};
+use crate::journal::Unsure;
 use crate::keyspace::{Waiter, WaiterState};
 use crate::resp::args::OwnedArgs;
 use crate::resp::reply::Reply;
@@ -21,6 +22,9 @@ pub enum ExecuteError {
     /// The client was killed, or the server has ended.
     #[error("the connection is closed")]
     Closed,
+    /// The command ran, but its effect could not be made durable (`appendfsync always`).
+    #[error("the write could not be made durable")]
+    Unsure,
 }
 
 /// Wakes the thread that waits for a blocked command.
@@ -113,6 +117,9 @@ impl LocalClient {
             if self.session.client.closing() {
                 return Err(ExecuteError::Closed);
             }
+            while self.engine.env().journal.is_full() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
             self.worker.begin(self.engine.env());
             match self.engine.call(&mut self.worker, &mut self.session, &mut reply, args.as_args()) {
                 Called::Done => break,
@@ -127,6 +134,10 @@ impl LocalClient {
         }
         if self.session.quit {
             self.session.client.close(true);
+        }
+        let gate = &self.engine.env().journal.gate;
+        if gate.holds_replies() && gate.wait(self.session.journaled) == Err(Unsure) {
+            return Err(ExecuteError::Unsure);
         }
         Ok(reply.to_vec())
     }

@@ -19,10 +19,11 @@ use crate::base::clock::Clock;
 use crate::base::limits::Limits;
 use crate::base::rng::Rng;
 use crate::command::Command;
-use crate::command::env::Services;
+use crate::command::env::{Services, bar};
 use crate::config::{Config, LoadError};
 use crate::net::{GuardedDoor, Listeners, Net, NetConfig};
 use crate::server::engine::Setup;
+use crate::server::persist::{LoadError as DataError, Persistence};
 use crate::server::shutdown::Control;
 use crate::server::{Engine, Worker, all_commands, assemble, cron};
 
@@ -39,6 +40,9 @@ pub enum StartError {
     /// An address or path to listen on was refused.
     #[error("{0}")]
     Listen(String),
+    /// The data could not be loaded; the files are as they were.
+    #[error("{0}")]
+    Load(#[from] DataError),
     #[error("cannot start a thread: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -52,6 +56,8 @@ pub struct Builder {
     shards: usize,
     network: bool,
     free_port: bool,
+    /// Whether files are looked for: an embedded server touches none unless it is given a directory or told to append.
+    files: bool,
 }
 
 impl Builder {
@@ -64,6 +70,7 @@ impl Builder {
             shards: SHARDS_EMBEDDED,
             network: false,
             free_port: false,
+            files: false,
         }
     }
 
@@ -77,6 +84,7 @@ impl Builder {
             shards: SHARDS_SERVER,
             network: true,
             free_port,
+            files: true,
         }
     }
 
@@ -119,6 +127,7 @@ impl Builder {
 
     /// A line of redis.conf: a directive and its arguments, quoted where they have blanks.
     pub fn config(mut self, name: &str, arguments: &str) -> Self {
+        self.files |= ["dir", "appendonly", "dbfilename"].contains(&name);
         self.lines.push_str(name);
         self.lines.push(' ');
         self.lines.push_str(if arguments.is_empty() { "\"\"" } else { arguments });
@@ -168,9 +177,16 @@ impl Builder {
         if embedded {
             server.obey_shutdown();
         }
+        let env = server.engine.env().clone();
+        // Who connects while the data is loaded is told so.
+        env.set_bar(bar::LOADING, true);
         if self.network {
             server.listen(self.free_port)?;
         }
+        if self.files {
+            env.service::<Persistence>().start(&server.engine)?;
+        }
+        env.set_bar(bar::LOADING, false);
         for name in ["workers", "shards"] {
             let fixed = |_: &Config| Err("it is fixed when the server starts".to_owned());
             server.config.on_change(name, Box::new(fixed));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::expiry::ExpiryHeap;
+use super::snapshot::Cut;
 use super::waiter::Waiter;
 use crate::value::cell::{Cell, CellAddress};
 use crate::value::table::Table;
@@ -28,21 +29,27 @@ type ByKey<T> = Option<Box<HashMap<Box<[u8]>, T>>>;
 
 /// The keys of one database that fall into one shard.
 pub struct Db {
-    table: Table<Cell>,
+    pub(super) table: Table<Cell>,
     expiry: ExpiryHeap,
     seed: u64,
     bits: u32,
+    /// That of every cell which was changed since the last cut.
+    pub(super) era: u8,
+    /// While cells of the last cut may be left.
+    pub(super) cut: Option<Box<Cut>>,
     watches: ByKey<Vec<Arc<Watch>>>,
     waiters: ByKey<VecDeque<Arc<Waiter>>>,
 }
 
 impl Db {
-    pub(super) fn new(seed: u64, bits: u32) -> Self {
+    pub(super) fn new(seed: u64, bits: u32, era: u8) -> Self {
         Self {
             table: Table::with_prefix_bits(seed, bits),
             expiry: ExpiryHeap::default(),
             seed,
             bits,
+            era,
+            cut: None,
             watches: None,
             waiters: None,
         }
@@ -71,11 +78,18 @@ impl Db {
 
     pub fn get_mut(&mut self, hash: u64, key: &[u8]) -> Option<CellMut<'_>> {
         let cell = self.table.get_mut_hashed(hash, key)?;
-        Some(CellMut { before: (cell.address(), cell.expiry()), cell, expiry: &mut self.expiry })
+        Self::capture(&self.cut, self.era, cell);
+        Some(CellMut {
+            before: (cell.address(), cell.expiry()),
+            cell,
+            expiry: &mut self.expiry,
+            era: self.era,
+        })
     }
 
     /// Adds a cell whose key is absent.
     pub fn insert(&mut self, hash: u64, cell: Cell) {
+        cell.set_era(self.era);
         let address = cell.expiry().map(|_| cell.address());
         self.table.insert_new_hashed(hash, cell);
         if let Some(address) = address {
@@ -85,6 +99,7 @@ impl Db {
 
     pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Cell> {
         let mut cell = self.table.remove_hashed(hash, key)?;
+        Self::capture(&self.cut, self.era, &cell);
         if let Some((_, slot)) = cell.expiry() {
             self.expiry.remove(slot as usize);
             // Whatever becomes of the cell, its slot no longer means anything.
@@ -103,16 +118,21 @@ impl Db {
         self.expiry.key_at(i)
     }
 
-    /// Empties the database; the caller drops the table where it likes. Watches and waiters stay.
+    /// Empties the database; the caller drops the table where it likes. A snapshot under way keeps it for itself.
+    /// Watches and waiters stay.
     pub fn take_all(&mut self) -> Table<Cell> {
         self.expiry = ExpiryHeap::default();
-        std::mem::replace(&mut self.table, Table::with_prefix_bits(self.seed, self.bits))
+        let (seed, bits) = (self.seed, self.bits);
+        let empty = || Table::with_prefix_bits(seed, bits);
+        let table = std::mem::replace(&mut self.table, empty());
+        self.offer(table).unwrap_or_else(empty)
     }
 
     /// Exchanges the contents with `other` (SWAPDB); watches and waiters stay with the index.
     pub fn swap_contents(&mut self, other: &mut Db) {
         std::mem::swap(&mut self.table, &mut other.table);
         std::mem::swap(&mut self.expiry, &mut other.expiry);
+        std::mem::swap(&mut self.cut, &mut other.cut);
     }
 
     /// Table and index bytes, without the cells.
@@ -189,6 +209,7 @@ impl Db {
 pub struct CellMut<'a> {
     cell: &'a mut Cell,
     expiry: &'a mut ExpiryHeap,
+    era: u8,
     before: (CellAddress, Option<(u64, u32)>),
 }
 
@@ -216,6 +237,8 @@ impl DerefMut for CellMut<'_> {
 
 impl Drop for CellMut<'_> {
     fn drop(&mut self) {
+        // The cell may have been replaced by a new one.
+        self.cell.set_era(self.era);
         let (address, expiry) = self.before;
         match (expiry, self.cell.expiry()) {
             (None, None) => {}

@@ -254,6 +254,10 @@ impl<'k> Locked<'k> {
         self.guards.as_mut_slice().iter_mut().map(move |g| g.db_mut(db, seed, bits))
     }
 
+    pub(super) fn shards_mut(&mut self) -> impl Iterator<Item = &mut Shard> {
+        self.guards.as_mut_slice().iter_mut().map(|g| &mut **g)
+    }
+
     /// Shards held, as numbers.
     pub fn shard_ids(&self) -> impl Iterator<Item = u32> + '_ {
         self.guards.as_slice().iter().map(|g| g.id)
@@ -278,9 +282,10 @@ impl<'k> Locked<'k> {
             if g.db(a).is_none() && g.db(b).is_none() {
                 continue;
             }
+            let era = g.era;
             let mut taken = std::mem::replace(
                 g.db_mut(b, self.ks.seed, self.ks.bits),
-                Db::new(self.ks.seed, self.ks.bits),
+                Db::new(self.ks.seed, self.ks.bits, era),
             );
             taken.swap_contents(g.db_mut(a, self.ks.seed, self.ks.bits));
             std::mem::swap(g.db_mut(b, self.ks.seed, self.ks.bits), &mut taken);

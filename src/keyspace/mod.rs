@@ -12,10 +12,12 @@
 mod db;
 mod expiry;
 mod locked;
+mod snapshot;
 mod waiter;
 
 pub use db::{CellMut, Db, Watch};
 pub use locked::{Locked, ShardSet};
+pub use snapshot::Capture;
 pub use waiter::{Waiter, WaiterState};
 
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -36,6 +38,7 @@ pub struct Shard {
     first: Db,
     rest: Vec<Option<Box<Db>>>,
     id: u32,
+    era: u8,
 }
 
 impl Shard {
@@ -51,7 +54,8 @@ impl Shard {
             self.rest.reserve_exact(db - self.rest.len());
             self.rest.resize_with(db, || None);
         }
-        self.rest[db - 1].get_or_insert_with(|| Box::new(Db::new(seed, bits)))
+        let era = self.era;
+        self.rest[db - 1].get_or_insert_with(|| Box::new(Db::new(seed, bits, era)))
     }
 }
 
@@ -70,7 +74,9 @@ impl Keyspace {
     pub fn new(shards: usize, databases: usize, seed: u64) -> Self {
         let bits = shards.max(1).next_power_of_two().trailing_zeros();
         let slots = (0..1u32 << bits)
-            .map(|id| Slot { shard: Mutex::new(Shard { first: Db::new(seed, bits), rest: Vec::new(), id }) })
+            .map(|id| Slot {
+                shard: Mutex::new(Shard { first: Db::new(seed, bits, 0), rest: Vec::new(), id, era: 0 }),
+            })
             .collect();
         let opened = (0..databases).map(|_| AtomicBool::new(false)).collect();
         Self { slots, bits, seed, hasher: table::Hasher::new(seed), databases, opened }

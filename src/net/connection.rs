@@ -101,6 +101,8 @@ const KEEP_BYTES: usize = 64 * 1024;
 const TURN_BYTES: usize = 256 * 1024;
 /// From this much missing input on a connection reads straight into its own buffer, to copy it once less.
 const DIRECT_BYTES: usize = 32 * 1024;
+/// How long writes are held back at a time while the journal's readers lag.
+const FULL_PAUSE: Duration = Duration::from_millis(1);
 
 struct Connection {
     local: Rc<Local>,
@@ -122,6 +124,8 @@ struct Connection {
     reply: Reply,
     /// Bytes of `reply` already sent.
     sent: usize,
+    /// The journal's offset that the replies vouch for.
+    vouched: u64,
     eof: bool,
 }
 
@@ -173,6 +177,7 @@ pub(super) async fn serve(local: Rc<Local>, accepted: Accepted) {
         greedy: false,
         reply,
         sent: 0,
+        vouched: 0,
         eof: false,
         local,
     };
@@ -211,6 +216,9 @@ impl Connection {
                 Stop::Blocked(waiter) => self.wait_blocked(waiter).await?,
                 Stop::Slow(args) => self.run_slow(args).await?,
                 Stop::Paused(until) => self.wait_paused(until).await?,
+            }
+            while self.local.engine.env().journal.is_full() && !self.client.closing() {
+                tokio::time::sleep(FULL_PAUSE).await;
             }
             stop = if self.client.closing() { Stop::Close } else { self.batch() };
         }
@@ -354,6 +362,7 @@ impl Connection {
             }
         };
         std::mem::swap(&mut self.parser, &mut parsers[0]);
+        self.vouched = session.journaled;
         if matches!(stop, Stop::Close | Stop::Abort) {
             used = input.len();
         }
@@ -388,8 +397,29 @@ impl Connection {
         if self.pending() == 0 { Poll::Ready(Ok(())) } else { self.poll_send(cx) }
     }
 
+    /// With `appendfsync always`, what vouches for a write is held until the write is durable. If nobody can tell whether
+    /// it is, the client learns just that: its connection ends without an answer.
+    #[inline]
+    fn poll_gate(&mut self, cx: &mut Context<'_>) -> Option<Poll<io::Result<()>>> {
+        let gate = &self.local.engine.env().journal.gate;
+        if !gate.holds_replies() || self.pending() == 0 {
+            return None;
+        }
+        match gate.poll(self.vouched, cx) {
+            Poll::Ready(Ok(())) => None,
+            Poll::Ready(Err(e)) => Some(Poll::Ready(Err(io::Error::other(e)))),
+            Poll::Pending => {
+                self.note_output();
+                Some(Poll::Pending)
+            }
+        }
+    }
+
     /// Sends until all is out or the socket is full.
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if let Some(result) = self.poll_gate(cx) {
+            return result;
+        }
         let backlog = self.client.output_bytes.load(Ordering::Relaxed) > 0;
         let turn = self.sent + SEND_BYTES;
         while self.pending() > 0 {
@@ -606,6 +636,8 @@ impl Connection {
 
     /// Takes a reply that was written elsewhere, unless CLIENT REPLY wants none.
     fn answer(&mut self, reply: Reply) {
+        // Whoever served it has appended the effect before it told us.
+        self.vouched = self.local.engine.env().journal.end();
         let session = self.session.as_mut().expect("no slow command is running");
         match session.reply_mode {
             ReplyMode::On => self.reply.append(reply),
@@ -695,6 +727,7 @@ impl Connection {
             };
             self.reply.set_resp3(session.resp3);
             let quit = session.quit;
+            self.vouched = session.journaled.max(self.vouched);
             self.session = Some(session);
             self.reply.append(reply);
             match called {

@@ -14,7 +14,7 @@ use crate::config::{Cli, Config, parse_command_line};
 use crate::embed::{Builder, Server, StartError};
 use crate::program::title::Title;
 use crate::server::log;
-use crate::server::shutdown::Request;
+use crate::server::persist::Persistence;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -25,6 +25,14 @@ const FAREWELL: Duration = Duration::from_millis(500);
 pub fn run(args: &[String]) -> ExitCode {
     let name = args.first().and_then(|a| Path::new(a).file_name()).map(|n| n.to_string_lossy().into_owned());
     let name = name.unwrap_or_else(|| "tidewater".into());
+    let rest = args.get(1..).unwrap_or_default();
+    match rest {
+        _ if name == "redis-check-rdb" => return crate::rdb::check::run(&name, rest),
+        [tool, rest @ ..] if tool == "check-rdb" => {
+            return crate::rdb::check::run(&format!("{name} check-rdb"), rest);
+        }
+        _ => {}
+    }
     if name.starts_with("redis-check-") || name.starts_with("redis-sentinel") {
         eprintln!(
             "{name}: not available: this version of Tidewater keeps no files to check and has no Sentinel mode."
@@ -68,7 +76,8 @@ fn version() -> String {
 fn help(name: &str) -> String {
     format!(
         "{}\n\
-         Usage: {name} [FILE] [--DIRECTIVE VALUE ...] [-]\n\
+         Usage: {name} [FILE] [--DIRECTIVE VALUE ...] [-]\n       \
+         {name} check-rdb FILE\n\
          \n  FILE                 a configuration file, in redis.conf's grammar\n  \
          -                    read (more) configuration from standard input\n  \
          --DIRECTIVE VALUE    any directive of the file; what comes later wins\n  \
@@ -147,11 +156,19 @@ fn serve(config: Arc<Config>, cli: &Cli, name: &str) -> ExitCode {
     if let Some(supervisor) = &supervised {
         supervisor.ready();
     }
-    let request = server.control().wait();
+    loop {
+        let request = server.control().wait();
+        tracing::info!("User requested shutdown...");
+        let env = server.engine().env();
+        if request.prepared || env.service::<Persistence>().prepare_end(env, request).is_ok() {
+            break;
+        }
+        server.control().cancel();
+    }
     if let Some(supervisor) = &supervised {
         supervisor.stopping();
     }
-    end(server, &config, request, pidfile.as_deref())
+    end(server, pidfile.as_deref())
 }
 
 /// What of a running process the configuration changes.
@@ -202,11 +219,7 @@ fn announce(server: &Server, print_port: bool) {
 }
 
 /// Ends the process's server. The memory is left to the operating system, which is quicker.
-fn end(server: Server, config: &Config, request: Request, pidfile: Option<&Path>) -> ExitCode {
-    tracing::info!("User requested shutdown...");
-    if request.save.unwrap_or(!config.save_points().is_empty()) {
-        tracing::info!("Nothing is saved: this version keeps its data in memory only.");
-    }
+fn end(server: Server, pidfile: Option<&Path>) -> ExitCode {
     if let Some(path) = pidfile {
         tracing::info!("Removing the pid file.");
         let _ = std::fs::remove_file(path);

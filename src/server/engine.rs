@@ -10,12 +10,13 @@ use crate::base::clock::Clock;
 use crate::base::limits::Limits;
 use crate::base::rng::Rng;
 use crate::command::client::{Client, flag};
-use crate::command::env::{Env, Services};
+use crate::command::env::{Env, Services, bar};
 use crate::command::row::Locks;
 use crate::command::session::{Queued, ReplyMode};
 use crate::command::stats::WorkerStats;
 use crate::command::table::CommandTable;
 use crate::command::{self, Command, CommandError, Flags, Lane, Ran, Request, Runner, Session};
+use crate::journal::Batch;
 use crate::keyspace::{Keyspace, ShardSet, Waiter};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
@@ -54,6 +55,7 @@ pub struct Worker {
     pub stats: Arc<WorkerStats>,
     pub rng: Rng,
     pub lane: Lane,
+    batch: Batch,
     now: u64,
     ticks: u64,
     /// The `maxmemory` of which much was free when this batch began.
@@ -79,6 +81,7 @@ impl Worker {
         Runner {
             stats: &self.stats,
             rng: &mut self.rng,
+            batch: &mut self.batch,
             lane: self.lane,
             now: self.now,
             ticks: &mut self.ticks,
@@ -232,6 +235,10 @@ impl Engine {
         }
         if env.limits.maxmemory.get() > 0 {
             self.admit_memory(worker, session, command).map_err(refuse)?;
+        }
+        let barred = env.barred.load(Ordering::Relaxed);
+        if barred != 0 {
+            refused_by_bar(env, session, command, barred).map_err(refuse)?;
         }
         if !session.resp3 && session.subscriptions() > 0 && !command.flags.has(Flags::IN_SUBSCRIBE) {
             return Err(refuse(CommandError::new(format!(
@@ -397,6 +404,7 @@ impl Engine {
             && session.reply_mode == ReplyMode::On
             && (session.resp3 || session.subscriptions() == 0)
             && !env.paused.load(Ordering::Relaxed)
+            && env.barred.load(Ordering::Relaxed) == 0
             && env.clients.monitors().load(Ordering::Relaxed) == 0
             && env.limits.maxmemory.get() == 0;
         if !plain || requests.len() < 2 {
@@ -556,11 +564,33 @@ fn worker(env: &Env, lane: Lane) -> Worker {
         stats,
         rng: env.fork_rng(),
         lane,
+        batch: Batch::default(),
         now: env.clock.now_ms(),
         ticks: env.clock.ticks(),
         roomy: None,
         expire_from: 0,
     }
+}
+
+/// What is said to a command that a bar keeps out.
+fn refused_by_bar(env: &Env, session: &Session, command: &Command, barred: u32) -> Result<(), CommandError> {
+    let writes = command.flags.has(Flags::WRITE)
+        || command.name == "ping"
+        || (command.locks == Locks::Queue && queue_writes(env, session));
+    if writes && barred & bar::SAVE_FAILED != 0 {
+        return Err(CommandError::SAVE_FAILED);
+    }
+    if writes && barred & bar::AOF_FAILED != 0 {
+        let why = env.aof_error.lock().clone();
+        return Err(CommandError::new(format!("MISCONF Errors writing to the AOF file: {why}")));
+    }
+    if barred & bar::LOADING != 0
+        && !command.flags.has(Flags::LOADING)
+        && !session.client.has_flag(flag::LOADER)
+    {
+        return Err(CommandError::LOADING);
+    }
+    Ok(())
 }
 
 /// With so many bytes free, a batch of commands is not measured one by one.

@@ -13,7 +13,7 @@ use std::any::Any;
 use std::ops::Deref;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 
 use super::blob::Blob;
 use crate::base::alloc::size_class;
@@ -106,7 +106,9 @@ struct Header {
     access: AtomicU32,
     kind: Kind,
     flags: u8,
-    _spare: u16,
+    /// Of two eras, that of the last change: the keyspace's snapshots give it meaning.
+    era: AtomicU8,
+    _spare: u8,
 }
 
 const HEADER: usize = size_of::<Header>();
@@ -171,7 +173,15 @@ impl Cell {
         unsafe {
             let raw = alloc(layout);
             let Some(p) = NonNull::new(raw.cast::<Header>()) else { handle_alloc_error(layout) };
-            p.write(Header { key_len, body_len, access: AtomicU32::new(0), kind, flags: 0, _spare: 0 });
+            p.write(Header {
+                key_len,
+                body_len,
+                access: AtomicU32::new(0),
+                kind,
+                flags: 0,
+                era: AtomicU8::new(0),
+                _spare: 0,
+            });
             let bytes = raw.add(HEADER);
             ptr::copy_nonoverlapping(key.as_ptr(), bytes, key.len());
             ptr::copy_nonoverlapping(body.as_ptr(), bytes.add(key.len()), body.len());
@@ -401,6 +411,17 @@ impl Cell {
 
     pub fn set_mutated(&mut self) {
         self.head_mut().flags |= MUTATED;
+    }
+
+    #[inline]
+    pub fn era(&self) -> u8 {
+        self.head().era.load(Ordering::Relaxed)
+    }
+
+    /// Through a shared borrow, for whoever holds the shard and walks its table.
+    #[inline]
+    pub fn set_era(&self, era: u8) {
+        self.head().era.store(era, Ordering::Relaxed);
     }
 
     /// The access clock, 24 bits; the keyspace gives it meaning.

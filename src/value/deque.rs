@@ -124,9 +124,8 @@ impl Deque {
     }
 
     fn append_chunk(&mut self, chunk: Chunk, count: usize) {
-        self.edit(self.len.saturating_sub(1), &mut |spot| {
-            spot.add.push((chunk.clone(), count));
-        });
+        let mut new = Some((chunk, count));
+        self.edit(self.len.saturating_sub(1), &mut |spot| spot.add.extend(new.take()));
     }
 
     /// All elements as one listpack, if it stays within these limits.

@@ -149,10 +149,20 @@ pub fn new_cell(key: &[u8]) -> Cell {
     Cell::packed(key, Kind::ListPacked, listpack::empty())
 }
 
-fn fill(limits: &Limits) -> Fill {
+/// How much these limits allow in a chunk.
+pub fn fill(limits: &Limits) -> Fill {
     let mut fill = Fill::from_config(limits.list_max_listpack_size.get());
     fill.plain_threshold = limits.quicklist_packed_threshold.get();
     fill
+}
+
+/// A cell with the elements of `deque`: in a listpack, if they are in one chunk within its own limits.
+pub fn from_deque(key: &[u8], deque: Deque) -> Cell {
+    let fill = deque.fill();
+    match deque.only_pack().filter(|pack| fill.allows(pack.len(), deque.len())) {
+        Some(pack) => Cell::packed(key, Kind::ListPacked, pack),
+        None => Cell::new_large(key, Kind::ListDeque, Box::new(deque)),
+    }
 }
 
 /// Makes the list large if these elements are too much for a listpack. To be asked before they are added.

@@ -467,6 +467,18 @@ pub fn replace_int<B: Blob + ?Sized>(blob: &mut B, pos: Pos, value: i64) {
     put(blob, pos.at(), old, &encoded_int(value), 0);
 }
 
+/// Overwrites an integer of one byte (0 to 127) with another; false, with nothing done, where either is none.
+#[inline]
+pub fn set_small(bytes: &mut [u8], pos: Pos, value: i64) -> bool {
+    match (bytes.get_mut(pos.at()), value) {
+        (Some(byte @ 0..=0x7F), 0..=0x7F) => {
+            *byte = value as u8;
+            true
+        }
+        _ => false,
+    }
+}
+
 /// Removes the element at `pos`; returns where the one after it now is.
 pub fn remove<B: Blob + ?Sized>(blob: &mut B, pos: Pos) -> Option<Pos> {
     remove_range(blob, pos, 1)
@@ -493,6 +505,40 @@ pub fn extend<B: Blob + ?Sized>(blob: &mut B, texts: impl IntoIterator<Item = im
     }
     let end = blob.len() - 1;
     put(blob, end, 0, &all, added);
+}
+
+/// Elements on their way in, encoded: a record of mixed texts and integers goes in with one move.
+#[derive(Default)]
+pub struct Batch {
+    bytes: Scratch,
+    count: i64,
+}
+
+impl Batch {
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    #[inline]
+    pub fn text(&mut self, text: &[u8]) {
+        encode(&mut self.bytes, text);
+        self.count += 1;
+    }
+
+    #[inline]
+    pub fn int(&mut self, value: i64) {
+        encode_int(&mut self.bytes, value);
+        self.count += 1;
+    }
+
+    /// Appends all of them to a listpack.
+    pub fn append_to(&self, pack: &mut Vec<u8>) {
+        pack.pop();
+        pack.reserve(self.bytes.len() + 1);
+        pack.extend_from_slice(&self.bytes);
+        pack.push(END);
+        settle(pack, self.count);
+    }
 }
 
 /// Appends the elements of `other`.

@@ -380,12 +380,7 @@ pub fn create(key: &[u8], first: &[u8], expected: usize, limits: &Limits, seed: 
 
 /// A sorted set of what `items` holds, which is in order and without duplicates, in the encoding that suits it.
 pub fn from_sorted(key: &[u8], items: &[(f64, impl AsRef<[u8]>)], limits: &Limits, seed: u64) -> Cell {
-    let value_max = limits.zset_max_listpack_value.get();
-    let bytes: usize = items.iter().map(|(_, m)| m.as_ref().len() + 32).sum();
-    if items.len() <= limits.zset_max_listpack_entries.get()
-        && items.iter().all(|(_, m)| m.as_ref().len() <= value_max)
-        && listpack::has_room(bytes, 0)
-    {
+    if fits_listpack(items, limits) {
         let mut pack = listpack::empty().to_vec();
         for (score, member) in items {
             listpack::insert_pair(&mut pack, None, member.as_ref(), &score_text(*score));
@@ -394,6 +389,27 @@ pub fn from_sorted(key: &[u8], items: &[(f64, impl AsRef<[u8]>)], limits: &Limit
     }
     let large = ZSetTree::from_sorted(items.iter().map(|(score, m)| (*score, m.as_ref())), items.len(), seed);
     Cell::new_large(key, Kind::ZSetTree, Box::new(large))
+}
+
+/// A sorted set of these pairs in any order, in the encoding that suits it; `None` when a member comes twice.
+pub fn from_unsorted(key: &[u8], items: &mut [(f64, &[u8])], limits: &Limits, seed: u64) -> Option<Cell> {
+    items.sort_by(|a, b| compare(*a, *b));
+    if !fits_listpack(items, limits) {
+        let sorted = items.iter().map(|(score, m)| (*score, *m));
+        let (large, distinct) = ZSetTree::build(sorted, items.len(), seed, true);
+        return distinct.then(|| Cell::new_large(key, Kind::ZSetTree, Box::new(large)));
+    }
+    let mut seen = HashSet::with_capacity(items.len());
+    let distinct = items.iter().all(|(_, member)| seen.insert(*member));
+    distinct.then(|| from_sorted(key, items, limits, seed))
+}
+
+fn fits_listpack(items: &[(f64, impl AsRef<[u8]>)], limits: &Limits) -> bool {
+    let value_max = limits.zset_max_listpack_value.get();
+    let bytes: usize = items.iter().map(|(_, m)| m.as_ref().len() + 32).sum();
+    items.len() <= limits.zset_max_listpack_entries.get()
+        && items.iter().all(|(_, m)| m.as_ref().len() <= value_max)
+        && listpack::has_room(bytes, 0)
 }
 
 /// Announces that up to `more` members are about to be added.
@@ -586,18 +602,31 @@ impl ZSetTree {
 
     /// Of pairs in order, without duplicates; `expected` members in all will come.
     pub fn from_sorted<'m>(items: impl Iterator<Item = (f64, &'m [u8])>, expected: usize, seed: u64) -> Self {
+        Self::build(items, expected, seed, false).0
+    }
+
+    /// As `from_sorted`; with `check` tells whether all members are distinct. If they are not, the set is only to be
+    /// dropped.
+    fn build<'m>(
+        items: impl Iterator<Item = (f64, &'m [u8])>,
+        expected: usize,
+        seed: u64,
+        check: bool,
+    ) -> (Self, bool) {
         let mut set = Self::new(seed);
         set.table.reserve(expected);
-        let (table, heap) = (&mut set.table, &mut set.heap);
+        let (table, heap, mut distinct) = (&mut set.table, &mut set.heap, true);
         let tree = BTree::from_sorted(items.map(|(score, bytes)| {
             let member = Member::new(bytes, score);
             let handle = member.handle();
             *heap += member.heap_bytes();
-            table.insert_new_hashed(table.hash_of(bytes), member);
+            let hash = table.hash_of(bytes);
+            distinct &= !check || table.get_hashed(hash, bytes).is_none();
+            table.insert_new_hashed(hash, member);
             (score, handle)
         }));
         set.tree = tree;
-        set
+        (set, distinct)
     }
 
     pub fn view(&self) -> ZSetRef<'_> {

@@ -1,6 +1,7 @@
 //! Every family of commands, in process: no sockets, a clock set by hand.
 mod bitmap;
 mod connection;
+mod dump;
 mod expire;
 mod generic;
 mod hash;
@@ -10,6 +11,8 @@ mod scan;
 mod server;
 mod set;
 mod sort;
+mod stream;
+mod stream_group;
 mod string;
 mod txn;
 mod zset;

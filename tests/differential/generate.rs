@@ -1,7 +1,7 @@
 //! Commands at random, out of templates.
 use tidewater::base::rng::Rng;
 
-use super::templates;
+use super::{stream_groups, streams, templates};
 use crate::support::wire::Args;
 
 /// How two replies are compared.
@@ -110,6 +110,8 @@ impl Generator {
             (3, templates::TRANSACTIONS),
             (2, templates::OTHER),
             (1, templates::BLOCKING),
+            (16, streams::STREAMS),
+            (16, stream_groups::GROUPS),
         ];
         Self {
             rng: Rng::from_seed(seed),
@@ -204,7 +206,7 @@ impl Generator {
                 continue;
             }
             let (word, after) = rest.split_once(' ').unwrap_or((rest, ""));
-            match word.strip_prefix('$') {
+            match word.strip_prefix('$').filter(|name| !name.is_empty()) {
                 Some(name) => match name.strip_suffix('*') {
                     Some(name) => {
                         // Few mostly; sometimes enough to cross what is packed.
@@ -221,7 +223,7 @@ impl Generator {
 
     fn fill(&mut self, name: &str, out: &mut Args) {
         let arg = match name {
-            "s" | "l" | "S" | "z" | "y" | "h" | "k" => {
+            "s" | "l" | "S" | "z" | "y" | "h" | "x" | "k" => {
                 let kind = name.chars().next().unwrap_or('k');
                 self.key(kind)
             }
@@ -291,6 +293,32 @@ impl Generator {
                 }
             }
             "fl" => self.pick(FLOATS).into(),
+            "id" => match self.below(20) {
+                0 => format!("{}-*", self.below(12)).into_bytes(),
+                1 => self.below(12).to_string().into_bytes(),
+                2 => {
+                    self.pick(&["0-0", "-", "+", "1-", "-1-1", "01-02", "18446744073709551615-1", "x"]).into()
+                }
+                3..8 => format!("{}-{}", 1 + self.below(12), self.below(4)).into_bytes(),
+                // Ascending, so that most of them can be added.
+                _ => format!("{}-{}", 1 + self.serial / 400, self.serial % 400).into_bytes(),
+            },
+            // One of the last so many.
+            "od" => {
+                let serial = self.serial.saturating_sub(self.rng.below(400));
+                format!("{}-{}", 1 + serial / 400, serial % 400).into_bytes()
+            }
+            "ib" => match self.below(8) {
+                0 => b"-".to_vec(),
+                1 => b"+".to_vec(),
+                n => {
+                    let mut id = if n < 4 { b"(".to_vec() } else { Vec::new() };
+                    let mut rest = Args::new();
+                    self.fill(if n % 3 == 0 { "id" } else { "od" }, &mut rest);
+                    id.extend(rest.concat());
+                    id
+                }
+            },
             "sc" => self.score(),
             "sr" => {
                 let score = self.score();
@@ -318,7 +346,7 @@ impl Generator {
     fn key(&mut self, kind: char) -> Vec<u8> {
         // The order of members by name is defined among equal scores only: such sets stay among themselves.
         let other = kind != 'y' && self.chance(3);
-        let kind = if kind == 'k' || other { self.pick(&['s', 'l', 'S', 'z', 'h']) } else { kind };
+        let kind = if kind == 'k' || other { self.pick(&['s', 'l', 'S', 'z', 'h', 'x']) } else { kind };
         format!("{kind}:{}", self.below(5)).into_bytes()
     }
 

@@ -3,9 +3,13 @@
 //! A stream comes from a seed, which is printed; `TIDEWATER_SEED` sets it. What differs is made as small as possible before
 //! it is shown. Where Redis promises no order or no value, the comparison is as strict as that allows (`generate::Compare`);
 //! where versions differ, `known` says so by name.
+mod dump;
 mod generate;
+mod journal;
 mod known;
 mod oracle;
+mod stream_groups;
+mod streams;
 mod templates;
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -184,6 +188,7 @@ impl Pair {
             b"+list\r\n" => (&["LRANGE", "K", "0", "-1"], Compare::Bytes),
             b"+set\r\n" => (&["SMEMBERS", "K"], Compare::Unordered),
             b"+zset\r\n" => (&["ZRANGE", "K", "0", "-1", "WITHSCORES"], Compare::Bytes),
+            b"+stream\r\n" => (&["XRANGE", "K", "-", "+"], Compare::Bytes),
             b"+hash\r\n" => (&["HGETALL", "K"], Compare::Pairs),
             _ => return,
         };

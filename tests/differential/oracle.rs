@@ -1,6 +1,6 @@
 //! A real redis-server, started for the test and ended with it.
 use std::net::{TcpListener, TcpStream};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -32,6 +32,11 @@ impl Oracle {
     }
 
     pub fn start(program: PathBuf) -> Self {
+        Self::start_in(program, &std::env::temp_dir())
+    }
+
+    /// With its working directory, where it finds and leaves its files.
+    pub fn start_in(program: PathBuf, dir: &Path) -> Self {
         // Another process may take a free port before the server does.
         for _ in 0..5 {
             let port =
@@ -50,7 +55,7 @@ impl Oracle {
             for (name, value) in SETTINGS {
                 command.args([&format!("--{name}"), *value]);
             }
-            command.current_dir(std::env::temp_dir()).stdin(Stdio::null()).stdout(Stdio::null());
+            command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null());
             let mut oracle = Oracle { child: command.spawn().expect("redis-server runs"), port };
             let end = Instant::now() + Duration::from_secs(10);
             while Instant::now() < end && matches!(oracle.child.try_wait(), Ok(None)) {
