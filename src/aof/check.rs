@@ -81,7 +81,7 @@ impl Tool<'_> {
             io::Result::Ok(start)
         };
         let start = read().map_err(|e| Abort(format!("Cannot open file {}: {e}", path.display())))?;
-        if matches!(start.first(), Some(b'*' | b'R')) {
+        if matches!(start.first(), Some(b'*' | b'R' | b'V')) {
             return Ok(false);
         }
         Ok(start.split(|&b| b == b'\n').any(|line| line.starts_with(b"file")))

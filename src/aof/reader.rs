@@ -16,8 +16,8 @@ use std::path::Path;
 const PIECE_BYTES: usize = 1 << 20;
 /// Bytes in an annotation, and in a line that announces a count or a length.
 const LINE_BYTES_MAX: usize = 1024;
-/// What RDB files begin with.
-const RDB_MAGIC: &[u8] = b"REDIS";
+/// What RDB files begin with, Redis's and Valkey's.
+const RDB_MAGICS: [&[u8]; 2] = [b"REDIS", b"VALKEY"];
 
 pub struct Reader {
     source: Box<dyn DiskRead>,
@@ -210,10 +210,10 @@ impl Reader {
 
     /// Whether the file begins with an RDB file. To be asked before anything else is read.
     pub fn has_preamble(&mut self) -> io::Result<bool> {
-        let mut magic = Vec::new();
-        self.source.by_ref().take(RDB_MAGIC.len() as u64).read_to_end(&mut magic)?;
+        let mut start = Vec::new();
+        self.source.by_ref().take(8).read_to_end(&mut start)?;
         self.source.seek(SeekFrom::Start(0))?;
-        Ok(magic == RDB_MAGIC)
+        Ok(RDB_MAGICS.iter().any(|magic| start.starts_with(magic)))
     }
 
     /// Lets `load` read the RDB file that this one begins with. It gets the file, at its beginning, and the size, may read

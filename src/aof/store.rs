@@ -101,7 +101,7 @@ impl Store {
         manifest.take_over(&name);
         // The manifest first: a crash in between leaves what `is_interrupted` knows, and the file where it was.
         self.install(manifest)?;
-        disk::settle(&*self.disk, &old, &new).map_err(|e| {
+        disk::put_in_place(&*self.disk, &old, &new).map_err(|e| {
             let what =
                 format!("Error trying to move the old AOF file {} into {}", old.display(), new.display());
             StoreError::io(what, e)
@@ -165,7 +165,7 @@ impl Store {
         let mut manifest = self.manifest.clone();
         let name = manifest.next_base(&self.layout, format);
         let (temp, path) = (self.layout.temp_base(), self.layout.path(&name));
-        disk::settle(&*self.disk, &temp, &path).map_err(|e| {
+        disk::put_in_place(&*self.disk, &temp, &path).map_err(|e| {
             let what = format!("Error trying to rename the temporary AOF base file into {}", path.display());
             StoreError::io(what, e)
         })?;

@@ -128,7 +128,7 @@ pub fn install(
         file.sync_all().map_err(fail("sync of the temporary file", false))?;
         Ok(())
     })();
-    let renamed = written.and_then(|()| settle(disk, temp, path));
+    let renamed = written.and_then(|()| put_in_place(disk, temp, path));
     if renamed.as_ref().is_err_and(|e| !e.unsettled) {
         let _ = disk.remove(temp);
     }
@@ -136,7 +136,7 @@ pub fn install(
 }
 
 /// Gives a file that is durable its name, durably.
-pub fn settle(disk: &dyn Disk, temp: &Path, path: &Path) -> Result<(), InstallError> {
+pub fn put_in_place(disk: &dyn Disk, temp: &Path, path: &Path) -> Result<(), InstallError> {
     let fail = |doing, unsettled| move |source| InstallError { doing, unsettled, source };
     disk.rename(temp, path).map_err(fail("rename of the temporary file", true))?;
     if let Some(from) = temp.parent().filter(|from| Some(*from) != path.parent()) {
