@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use crate::base::rng::Rng;
 use crate::command::client::flag;
-use crate::command::context::Block;
+use crate::command::context::{Block, Resume};
 use crate::command::env::Env;
 use crate::command::notify;
 use crate::command::stats::{WorkerStats, latency_bucket};
@@ -16,6 +16,7 @@ use crate::journal::Batch;
 use crate::keyspace::{Locked, Waiter, WaiterState};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
+use crate::value::cell::Cell;
 
 /// How a command ended.
 #[derive(Debug)]
@@ -106,7 +107,8 @@ fn run_each<'a>(ctx: &mut Context<'a>, ticks: &mut u64, requests: &[Request<'a, 
         // Of a command that blocks too: it may have found a key expired.
         finish(ctx);
         if let Some(block) = block {
-            return (i, Ran::Blocked(register(ctx, block, args)));
+            let (block, resume) = block;
+            return (i, Ran::Blocked(register(ctx, block, resume, args)));
         }
         let end = env.clock.ticks();
         let nanos = end.saturating_sub(*ticks);
@@ -118,7 +120,7 @@ fn run_each<'a>(ctx: &mut Context<'a>, ticks: &mut u64, requests: &[Request<'a, 
 }
 
 /// Queues the client for the keys that its command waits for.
-fn register(ctx: &mut Context<'_>, block: Block, args: Args<'_>) -> Arc<Waiter> {
+fn register(ctx: &mut Context<'_>, block: Block, resume: Resume, args: Args<'_>) -> Arc<Waiter> {
     let client = ctx.session.client.clone();
     let wake = {
         let client = client.clone();
@@ -128,9 +130,10 @@ fn register(ctx: &mut Context<'_>, block: Block, args: Args<'_>) -> Arc<Waiter> 
         client.id,
         ctx.keys.db,
         ctx.command.id,
-        OwnedArgs::from_args(args),
+        resume.args.unwrap_or_else(|| OwnedArgs::from_args(args)),
         ctx.session.resp3,
         block.wants,
+        resume.when_gone,
         block.keys,
         block.deadline_ms,
         block.on_timeout,
@@ -205,7 +208,18 @@ pub fn with_shard<R>(
     let result = f(&mut view);
     settle(&mut view);
     view.commit();
+    tell_of_gone(&mut view);
     Some(result)
+}
+
+/// Has those who wait for keys that went by themselves call again, if they want to know.
+fn tell_of_gone(view: &mut View<'_>) {
+    for (db, key) in std::mem::take(&mut view.effects.ready) {
+        let hash = view.env.keyspace.hash(&key);
+        let Some(part) = view.locked.db(db, hash) else { continue };
+        let waiters = (0..).map_while(|i| part.waiter(&key, i));
+        waiters.filter(|w| w.when_gone && w.claim()).for_each(|w| w.retry());
+    }
 }
 
 /// Runs the command of a claimed waiter on its owner's thread.
@@ -294,9 +308,10 @@ fn serve(ctx: &mut Context<'_>) {
         let mut next = 0;
         loop {
             let part = ctx.keys.locked.db(db, hash);
-            let Some(cell) = part.and_then(|d| d.get(hash, &key)) else { break };
+            let ty = part.and_then(|d| d.get(hash, &key)).map(Cell::ty);
             let Some(waiter) = part.and_then(|d| d.waiter(&key, next)).cloned() else { break };
-            if waiter.wants.is_none_or(|t| t == cell.ty()) && waiter.claim() {
+            let wanted = ty.is_some_and(|ty| waiter.wants.is_none_or(|t| t == ty));
+            if (wanted || waiter.when_gone) && waiter.claim() {
                 serve_one(ctx, &waiter);
             }
             if waiter.state() == WaiterState::Done {

@@ -6,7 +6,7 @@ use crate::base::limits::Limits;
 use crate::command::client::flag;
 use crate::command::env::Env;
 use crate::command::{Command, CommandError, Outcome, Session, View};
-use crate::resp::args::Args;
+use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
 use crate::value::cell::Type;
 
@@ -31,6 +31,15 @@ pub struct Block {
     pub on_timeout: fn(&mut Reply),
 }
 
+/// How a command that waits is run again, where that is not just as it came.
+#[derive(Debug, Default)]
+pub struct Resume {
+    /// In place of its arguments: XREAD's `$` stands for the id at the time of the call. The keys are the same.
+    pub args: Option<OwnedArgs>,
+    /// Also once a key is gone or has become of another type, which the command answers with an error.
+    pub when_gone: bool,
+}
+
 /// One running command: its keys, its reply, its client, the server around it. The fields are separate so that a
 /// handler can write the reply while it borrows a value.
 pub struct Context<'a> {
@@ -39,7 +48,7 @@ pub struct Context<'a> {
     pub session: &'a mut Session,
     pub env: &'a Env,
     pub command: &'a Command,
-    pub(super) block: Option<Block>,
+    pub(super) block: Option<(Block, Resume)>,
     pub(super) resumed: bool,
 }
 
@@ -91,10 +100,15 @@ impl<'a> Context<'a> {
     /// Asks to wait. The handler returns right after; it must not have written a reply nor changed anything.
     /// Inside a transaction, answers as a timeout instead.
     pub fn block(&mut self, block: Block) -> Outcome {
+        self.block_and_resume(block, Resume::default)
+    }
+
+    /// As `block`, and says how the command goes on.
+    pub fn block_and_resume(&mut self, block: Block, resume: impl FnOnce() -> Resume) -> Outcome {
         if self.keys.nested {
             (block.on_timeout)(self.reply);
         } else {
-            self.block = Some(block);
+            self.block = Some((block, resume()));
         }
         Ok(())
     }

@@ -28,7 +28,7 @@ const LEN_SAMPLE: usize = 64;
 pub(super) struct Effects {
     pub(super) dirty: u64,
     pub(super) events: Vec<Event>,
-    /// Keys that came into being, or were extended, while someone waits for them.
+    /// Keys that came into being, were extended or went while someone waits for them.
     pub(super) ready: Vec<(usize, Box<[u8]>)>,
     /// The command has stated its effects in its own words: the journal gets these in place of the command itself.
     pub(super) stated: bool,
@@ -214,6 +214,9 @@ impl<'a> View<'a> {
         let db = self.locked.db_mut(self.db, hash);
         let cell = db.remove(hash, key)?;
         db.touch(key);
+        if db.has_waiters(key) {
+            self.effects.ready.push((self.db, key.into()));
+        }
         self.notify(class, event, key);
         self.went(key);
         Some(cell)
@@ -342,6 +345,9 @@ impl<'a> View<'a> {
         let db = self.locked.db_mut(self.db, hash);
         let cell = db.remove(hash, key)?;
         db.touch(key);
+        if db.has_waiters(key) {
+            self.effects.ready.push((self.db, key.into()));
+        }
         Some(cell)
     }
 
@@ -548,6 +554,7 @@ impl<'a> View<'a> {
         for part in self.locked.parts(db) {
             let held = part.watched_keys().filter(|(key, _)| part.get(keyspace.hash(key), key).is_some());
             held.for_each(|(_, watches)| watches.iter().for_each(|w| w.break_it()));
+            self.effects.ready.extend(part.awaited_keys().into_iter().map(|key| (db, key)));
         }
     }
 
@@ -608,7 +615,7 @@ pub fn lru_clock(now_ms: u64) -> u32 {
     (now_ms / 1000) as u32 & 0xff_ffff
 }
 
-fn lfu_minutes(now_ms: u64) -> u32 {
+pub fn lfu_minutes(now_ms: u64) -> u32 {
     (now_ms / 60_000) as u32 & 0xffff
 }
 

@@ -219,6 +219,8 @@ pub static TABLE: &[Directive] = &[
     d("rdbcompression").yes_no("yes").bind(|l, v| l.rdb_compression.set(v != 0)),
     d("rdbchecksum").yes_no("yes").immutable(),
     d("rdb-del-sync-files").yes_no("no"),
+    // Ours: pass over what modules left in a dump, rather than refuse the dump.
+    d("rdb-skip-module-values").yes_no("no"),
     d("rdb-save-incremental-fsync").yes_no("yes"),
     d("rdb-key-save-delay").int(i32::MIN as i64, INT, "0").hidden(),
     d("key-load-delay").int(i32::MIN as i64, INT, "0").hidden(),

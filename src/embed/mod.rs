@@ -19,10 +19,11 @@ use crate::base::clock::Clock;
 use crate::base::limits::Limits;
 use crate::base::rng::Rng;
 use crate::command::Command;
-use crate::command::env::Services;
+use crate::command::env::{Services, bar};
 use crate::config::{Config, LoadError};
 use crate::net::{GuardedDoor, Listeners, Net, NetConfig};
 use crate::server::engine::Setup;
+use crate::server::persist::{LoadError as DataError, Persistence};
 use crate::server::shutdown::Control;
 use crate::server::{Engine, Worker, all_commands, assemble, cron};
 
@@ -39,6 +40,9 @@ pub enum StartError {
     /// An address or path to listen on was refused.
     #[error("{0}")]
     Listen(String),
+    /// The data could not be loaded; the files are as they were.
+    #[error("{0}")]
+    Load(#[from] DataError),
     #[error("cannot start a thread: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -168,9 +172,14 @@ impl Builder {
         if embedded {
             server.obey_shutdown();
         }
+        let env = server.engine.env().clone();
+        // Who connects while the data is loaded is told so.
+        env.set_bar(bar::LOADING, true);
         if self.network {
             server.listen(self.free_port)?;
         }
+        env.service::<Persistence>().start(&server.engine)?;
+        env.set_bar(bar::LOADING, false);
         for name in ["workers", "shards"] {
             let fixed = |_: &Config| Err("it is fixed when the server starts".to_owned());
             server.config.on_change(name, Box::new(fixed));

@@ -32,6 +32,8 @@ pub struct Waiter {
     pub resp3: bool,
     /// The type of value that can serve it; `None` for any.
     pub wants: Option<Type>,
+    /// Whether it is also served when a key is gone or of another type.
+    pub when_gone: bool,
     /// The keys that it waits for.
     pub keys: Vec<Box<[u8]>>,
     /// Unix milliseconds; `None` waits forever.
@@ -61,6 +63,7 @@ impl Waiter {
         args: OwnedArgs,
         resp3: bool,
         wants: Option<Type>,
+        when_gone: bool,
         keys: Vec<Box<[u8]>>,
         deadline_ms: Option<u64>,
         on_timeout: fn(&mut Reply),
@@ -73,6 +76,7 @@ impl Waiter {
             args,
             resp3,
             wants,
+            when_gone,
             keys,
             deadline_ms,
             on_timeout,

@@ -14,7 +14,7 @@ use crate::config::{Cli, Config, parse_command_line};
 use crate::embed::{Builder, Server, StartError};
 use crate::program::title::Title;
 use crate::server::log;
-use crate::server::shutdown::Request;
+use crate::server::persist::Persistence;
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -156,11 +156,19 @@ fn serve(config: Arc<Config>, cli: &Cli, name: &str) -> ExitCode {
     if let Some(supervisor) = &supervised {
         supervisor.ready();
     }
-    let request = server.control().wait();
+    loop {
+        let request = server.control().wait();
+        tracing::info!("User requested shutdown...");
+        let env = server.engine().env();
+        if request.prepared || env.service::<Persistence>().prepare_end(env, request).is_ok() {
+            break;
+        }
+        server.control().cancel();
+    }
     if let Some(supervisor) = &supervised {
         supervisor.stopping();
     }
-    end(server, &config, request, pidfile.as_deref())
+    end(server, pidfile.as_deref())
 }
 
 /// What of a running process the configuration changes.
@@ -211,11 +219,7 @@ fn announce(server: &Server, print_port: bool) {
 }
 
 /// Ends the process's server. The memory is left to the operating system, which is quicker.
-fn end(server: Server, config: &Config, request: Request, pidfile: Option<&Path>) -> ExitCode {
-    tracing::info!("User requested shutdown...");
-    if request.save.unwrap_or(!config.save_points().is_empty()) {
-        tracing::info!("Nothing is saved: this version keeps its data in memory only.");
-    }
+fn end(server: Server, pidfile: Option<&Path>) -> ExitCode {
     if let Some(path) = pidfile {
         tracing::info!("Removing the pid file.");
         let _ = std::fs::remove_file(path);

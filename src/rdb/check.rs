@@ -127,3 +127,37 @@ fn walk(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(bytes: &[u8]) -> (Result<(), RdbError>, Report, Doing, Vec<String>) {
+        let (mut report, mut doing, mut said) = (Report::default(), Doing::default(), Vec::new());
+        let size = Some(bytes.len() as u64);
+        let result = walk(bytes, size, 1000, &mut report, &mut doing, &mut |at, line| {
+            said.push(format!("{at} {line}"));
+        });
+        (result, report, doing, said)
+    }
+
+    #[test]
+    fn a_good_file_is_counted() {
+        let file = b"REDIS0009\xfa\x01a\x01b\xfe\x03\0\x01k\x01v\xfc\x05\0\0\0\0\0\0\0\0\x01l\x01v\x02\x01e\0\xff\0\0\0\0\0\0\0\0";
+        let (result, report, _, said) = check(file);
+        assert_eq!(result, Ok(()));
+        assert_eq!(report, Report { keys: 3, expires: 1, already_expired: 1, passed_over: 1 });
+        assert_eq!(said[..2], ["14 AUX FIELD a = 'b'", "16 Selecting DB ID 3"]);
+        assert!(said.last().is_some_and(|line| line.ends_with("RDB looks OK! \\o/")), "{said:?}");
+    }
+
+    #[test]
+    fn an_error_is_placed() {
+        let (result, report, doing, _) = check(b"REDIS0009\0\x01k\x01v\x02\x03set\x02\x01a\x01a\xff");
+        assert_eq!(result.map_err(|e| e.offset), Err(22));
+        assert_eq!((report.keys, doing.what), (2, "read-object-value"));
+        assert_eq!((doing.key.as_deref(), doing.ty), (Some(&b"set"[..]), Some((types::SET, 9))));
+        assert!(check(b"REDIS0099").0.is_err());
+        assert!(check(b"").0.is_err());
+    }
+}

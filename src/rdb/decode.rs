@@ -13,7 +13,7 @@ use crate::base::limits::Limits;
 use crate::base::num::parse_f64;
 use crate::value::cell::{Cell, Kind, STRING_INLINE_BYTES_MAX};
 use crate::value::deque::Deque;
-use crate::value::hash::{self, HashTable};
+use crate::value::hash::{self, HashRef, HashTable};
 use crate::value::intset::Intset;
 use crate::value::listpack::{self, Elem, INT_TEXT_MAX, Listpack};
 use crate::value::set::{self, SetTable};
@@ -62,12 +62,11 @@ pub fn value<I: Input>(
         LIST => build.list(input),
         SET => build.set(input),
         ZSET | ZSET_2 => build.zset(ty, input),
-        HASH => build.hash(input, |_| Ok(())),
+        HASH => build.hash(input),
         HASH_ZIPMAP | LIST_ZIPLIST | SET_INTSET | ZSET_ZIPLIST | HASH_ZIPLIST | HASH_LISTPACK
         | ZSET_LISTPACK | SET_LISTPACK => build.packed(ty, input.blob(&mut Vec::new())?),
         LIST_QUICKLIST | LIST_QUICKLIST_2 => build.quicklist(ty, input),
-        STREAM | STREAM_2 | STREAM_3 => stream::decode(ty, key, input, options),
-        HASH_TTL_PRE_GA if options.version >= VERSION_VALKEY => build.hash_ttl(ty, input),
+        STREAM | STREAM_2 | STREAM_3 => stream::decode(ty, key, input),
         HASH_TTL_PRE_GA | HASH_TTL | HASH_LISTPACK_TTL_PRE_GA | HASH_LISTPACK_TTL => {
             build.hash_ttl(ty, input)
         }
@@ -98,6 +97,9 @@ pub fn whole_value(
         n => Err(RdbError::corrupt(input.offset(), format!("{n} bytes after the value's end"))),
     }
 }
+
+/// Field expiries have 48 bits in Redis.
+const FIELD_EXPIRY_MAX: u64 = 1 << 48;
 
 /// Cells keep a key's length in 32 bits.
 const KEY_BYTES_MAX: usize = i32::MAX as usize;
@@ -260,12 +262,7 @@ impl Build<'_> {
         Ok(Decoded::Cell(cell))
     }
 
-    /// `before` reads what precedes each field.
-    fn hash<I: Input>(
-        &self,
-        input: &mut I,
-        before: impl Fn(&mut I) -> Result<(), RdbError>,
-    ) -> Result<Decoded, RdbError> {
+    fn hash<I: Input>(&self, input: &mut I) -> Result<Decoded, RdbError> {
         let (limits, seed) = (self.options.limits, self.options.seed);
         let pairs = input.number()?;
         if pairs == 0 {
@@ -281,7 +278,6 @@ impl Build<'_> {
         }
         let (mut field, mut scratch, mut buf) = (Vec::new(), Vec::new(), [0; INT_TEXT_MAX]);
         for _ in 0..pairs {
-            before(input)?;
             let offset = input.offset();
             input.text(&mut field)?;
             let value = input.string(&mut scratch)?;
@@ -311,8 +307,78 @@ impl Build<'_> {
         RdbError::corrupt(self.offset, "Duplicate hash fields detected")
     }
 
-    fn hash_ttl<I: Input>(&self, _ty: u8, _input: &mut I) -> Result<Decoded, RdbError> {
-        Err(RdbError::unsupported(self.offset, "hashes whose fields have times to live cannot be read yet"))
+    fn hash_ttl<I: Input>(&self, ty: u8, input: &mut I) -> Result<Decoded, RdbError> {
+        let (limits, seed) = (self.options.limits, self.options.seed);
+        let mut cell = hash::new_cell(self.key);
+        let mut expires = false;
+        self.fields_with_ttl(ty, input, |field, value, at| {
+            expires |= at.is_some();
+            hash::set(&mut cell, field, value, limits, seed)
+        })?;
+        if expires {
+            let what = "hashes whose fields have times to live cannot be read yet";
+            return Err(RdbError::unsupported(self.offset, what));
+        }
+        Ok(if HashRef::of(&cell).is_empty() { Decoded::Empty } else { Decoded::Cell(cell) })
+    }
+
+    /// Every field with its value and when it expires (Unix ms); `add` tells whether the field is new.
+    fn fields_with_ttl<I: Input>(
+        &self,
+        ty: u8,
+        input: &mut I,
+        mut add: impl FnMut(&[u8], &[u8], Option<u64>) -> bool,
+    ) -> Result<(), RdbError> {
+        use types::*;
+        let valkey = self.options.version >= VERSION_VALKEY;
+        // The soonest expiry; of the released layouts one counts from it.
+        let soonest = if matches!(ty, HASH_TTL | HASH_LISTPACK_TTL) { input.u64_le()? } else { 0 };
+        if matches!(ty, HASH_LISTPACK_TTL | HASH_LISTPACK_TTL_PRE_GA) {
+            let mut scratch = Vec::new();
+            let blob = input.blob(&mut scratch)?;
+            if !Listpack::validate(blob, true) {
+                return self.broken(ty, "bad bytes");
+            }
+            let mut elements = Listpack::new(blob).iter();
+            let (mut field_buf, mut value_buf) = ([0; INT_TEXT_MAX], [0; INT_TEXT_MAX]);
+            while let Some(field) = elements.next() {
+                let (Some(value), Some(Some(at))) = (
+                    elements.next(),
+                    elements.next().map(|at| at.as_i64().and_then(|at| u64::try_from(at).ok())),
+                ) else {
+                    return self.broken(ty, "a field without its value or time");
+                };
+                let at = Some(at).filter(|&at| at > 0);
+                if at.is_some_and(|at| at > FIELD_EXPIRY_MAX) {
+                    return self.broken(ty, "a time that no clock shows");
+                }
+                if !add(field.to_cow(&mut field_buf), value.to_cow(&mut value_buf), at) {
+                    return self.broken(ty, "listpack with dup elements");
+                }
+            }
+            return Ok(());
+        }
+        let (mut field, mut value) = (Vec::new(), Vec::new());
+        for _ in 0..input.number()? {
+            let offset = input.offset();
+            let ttl = if valkey { 0 } else { input.number()? };
+            input.text(&mut field)?;
+            input.text(&mut value)?;
+            let at = if valkey {
+                u64::try_from(i64::from_le_bytes(input.array()?)).ok()
+            } else if ty == HASH_TTL && ttl > 0 {
+                soonest.checked_add(ttl - 1)
+            } else {
+                Some(ttl).filter(|&at| at > 0)
+            };
+            if at.is_some_and(|at| at > FIELD_EXPIRY_MAX) || (ttl > 0 && at.is_none()) {
+                return Err(RdbError::corrupt(offset, "a field expires at an instant that no clock shows"));
+            }
+            if !add(&field, &value, at) {
+                return Err(RdbError::corrupt(offset, "Duplicate hash fields detected"));
+            }
+        }
+        Ok(())
     }
 
     fn zset<I: Input>(&self, ty: u8, input: &mut I) -> Result<Decoded, RdbError> {

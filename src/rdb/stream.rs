@@ -6,88 +6,77 @@
 //! groups: name | last id | from 7.0: entries read | pending: (id | time | count)... | consumers:
 //!   name | seen time | from 7.2: active time | pending: id...
 //! ```
-use std::collections::{BTreeMap, HashSet};
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
-use super::decode::{Decoded, Options};
+use super::decode::Decoded;
 use super::encode::{self, Sink};
 use super::error::RdbError;
 use super::input::Input;
 use super::types;
 use crate::value::cell::Cell;
-use crate::value::listpack::{self, Elem, Listpack};
+use crate::value::stream::Stream;
+use crate::value::stream::group::{Group, Nack};
 use crate::value::stream::id::StreamId;
-
-/// A stream as a file has it, validated: ids ascend, blocks are in order, pending entries have owners.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Parts {
-    /// The id that a block's entries count from, and its listpack.
-    pub blocks: Vec<(StreamId, Vec<u8>)>,
-    /// Entries that are not deleted, as counted.
-    pub length: u64,
-    pub last_id: StreamId,
-    pub first_id: StreamId,
-    pub max_deleted_id: StreamId,
-    pub entries_added: u64,
-    pub groups: Vec<Group>,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Group {
-    pub name: Vec<u8>,
-    pub last_id: StreamId,
-    /// `None` where it is not known.
-    pub entries_read: Option<u64>,
-    pub consumers: Vec<Consumer>,
-    /// Every pending entry: the consumer's place, when it was delivered (Unix ms), how often.
-    pub pending: BTreeMap<StreamId, Pending>,
-}
-
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(super) struct Consumer {
-    pub name: Vec<u8>,
-    /// Unix milliseconds.
-    pub seen_ms: u64,
-    /// `None`: never active.
-    pub active_ms: Option<u64>,
-}
-
-#[derive(Debug, PartialEq, Eq, Clone, Copy)]
-pub(super) struct Pending {
-    pub consumer: usize,
-    pub delivered_ms: u64,
-    pub deliveries: u64,
-}
 
 /// What stands for "not known" as a count of entries read.
 const UNKNOWN: u64 = u64::MAX;
-/// No owner yet.
-const NOBODY: usize = usize::MAX;
 
-pub(super) fn decode<I: Input>(
-    ty: u8,
-    key: &[u8],
-    input: &mut I,
-    options: &Options<'_>,
-) -> Result<Decoded, RdbError> {
-    let offset = input.offset();
-    let parts = parts(ty, input)?;
-    let _ = (parts, key, options);
-    Err(RdbError::unsupported(offset, "streams cannot be read yet"))
+/// A pending entry whose consumer is still to come.
+struct Unowned {
+    time_ms: u64,
+    count: u64,
+    owned: bool,
 }
 
-pub(super) fn encode(_sink: &mut impl Sink, _cell: &Cell, _options: &encode::Options) {}
+pub(super) fn decode<I: Input>(ty: u8, key: &[u8], input: &mut I) -> Result<Decoded, RdbError> {
+    Ok(Decoded::Cell(stream(ty, input)?.into_cell(key)))
+}
+
+pub(super) fn encode(sink: &mut impl Sink, cell: &Cell, options: &encode::Options) {
+    let stream = cell.large::<Stream>();
+    encode::length(sink, stream.blocks_len() as u64);
+    for (master, block) in stream.blocks() {
+        encode::string(sink, &master.to_bytes(), options);
+        encode::string(sink, block, options);
+    }
+    encode::length(sink, stream.len());
+    for id in [stream.last_id, stream.first_id, stream.max_deleted_id] {
+        put_id(sink, id);
+    }
+    encode::length(sink, stream.entries_added);
+    encode::length(sink, stream.groups.len() as u64);
+    for (name, group) in stream.groups.iter() {
+        encode::string(sink, name, options);
+        put_id(sink, group.last_id);
+        encode::length(sink, group.entries_read.unwrap_or(UNKNOWN));
+        encode::length(sink, group.pending_len() as u64);
+        for (id, nack) in group.pending_from(StreamId::MIN) {
+            sink.put(&id.to_bytes());
+            sink.put(&nack.time_ms.to_le_bytes());
+            encode::length(sink, nack.count);
+        }
+        encode::length(sink, group.consumers_len() as u64);
+        for (_, consumer) in group.consumers() {
+            encode::string(sink, consumer.name(), options);
+            sink.put(&consumer.seen_ms.to_le_bytes());
+            encode::length(sink, consumer.pending_len() as u64);
+            consumer.pending_from(StreamId::MIN).for_each(|id| sink.put(&id.to_bytes()));
+        }
+    }
+}
+
+fn put_id(sink: &mut impl Sink, id: StreamId) {
+    encode::length(sink, id.ms);
+    encode::length(sink, id.seq);
+}
 
 fn id_of_numbers<I: Input>(input: &mut I) -> Result<StreamId, RdbError> {
     Ok(StreamId { ms: input.number()?, seq: input.number()? })
 }
 
 fn raw_id<I: Input>(input: &mut I) -> Result<StreamId, RdbError> {
-    Ok(id_of_bytes(input.array()?))
-}
-
-fn id_of_bytes(raw: [u8; 16]) -> StreamId {
-    let both = u128::from_be_bytes(raw);
-    StreamId { ms: (both >> 64) as u64, seq: both as u64 }
+    Ok(StreamId::from_bytes(input.array()?))
 }
 
 /// A time that Redis keeps signed; what is before 1970 says nothing.
@@ -95,203 +84,114 @@ fn time<I: Input>(input: &mut I) -> Result<Option<u64>, RdbError> {
     Ok(u64::try_from(i64::from_le_bytes(input.array()?)).ok())
 }
 
-pub(super) fn parts<I: Input>(ty: u8, input: &mut I) -> Result<Parts, RdbError> {
+fn stream<I: Input>(ty: u8, input: &mut I) -> Result<Stream, RdbError> {
     let start = input.offset();
-    let mut parts = Parts::default();
+    let mut blocks = Vec::new();
     let mut scratch = Vec::new();
-    let (mut last, mut first) = (None, None);
     for _ in 0..input.number()? {
         let offset = input.offset();
         let key: Option<[u8; 16]> = input.blob(&mut scratch)?.try_into().ok();
         let Some(key) = key else {
             return Err(RdbError::corrupt(offset, "Stream node key entry is not the size of a stream ID"));
         };
-        let master = id_of_bytes(key);
-        let offset = input.offset();
-        let bytes = input.blob(&mut scratch)?;
-        let Some(block) = Block::of(bytes, master, last) else {
-            return Err(RdbError::corrupt(offset, "Stream listpack integrity check failed"));
-        };
-        parts.length += block.live;
-        first = first.or(block.first);
-        last = block.last.or(last);
-        parts.blocks.push((master, bytes.to_vec()));
+        blocks.push((StreamId::from_bytes(key), input.blob(&mut scratch)?.to_vec()));
     }
-    let length = input.number()?;
-    if length > 0 && parts.blocks.is_empty() {
+    let mut stream = Stream::from_blocks(blocks.iter().map(|(id, block)| (*id, block.as_slice())))
+        .map_err(|_| RdbError::corrupt(start, "Stream listpack integrity check failed"))?;
+    // What is there was counted.
+    if input.number()? > 0 && blocks.is_empty() {
         return Err(RdbError::corrupt(start, "Stream length inconsistent with rax entries"));
     }
-    parts.last_id = id_of_numbers(input)?;
+    drop(blocks);
+    let last_id = id_of_numbers(input)?;
     // Ids to come are greater than this one; the entries' own must not be.
-    if last.is_some_and(|last| last > parts.last_id) {
+    if stream.last_id > last_id {
         return Err(RdbError::corrupt(start, "a stream's last ID is below that of an entry"));
     }
-    if ty == types::STREAM {
-        parts.first_id = first.unwrap_or_default();
-        parts.entries_added = parts.length;
-    } else {
-        // Where the first entry is can be seen; what the file says of it may be anything.
-        let _ = id_of_numbers(input)?;
-        parts.first_id = first.unwrap_or_default();
-        parts.max_deleted_id = id_of_numbers(input)?;
-        parts.entries_added = input.number()?;
+    stream.last_id = last_id;
+    if ty != types::STREAM {
+        // The first id was found already; what the file says of it may be anything.
+        id_of_numbers(input)?;
+        stream.max_deleted_id = id_of_numbers(input)?;
+        stream.entries_added = input.number()?;
     }
-    let mut names = HashSet::new();
     for _ in 0..input.number()? {
-        let group = group(ty, &parts, input)?;
-        if !names.insert(group.name.clone()) {
-            let name = group.name.escape_ascii();
+        let mut name = Vec::new();
+        input.text(&mut name)?;
+        let group = group(ty, &stream, input)?;
+        if !stream.groups.create(&name, group) {
+            let name = name.escape_ascii();
             return Err(RdbError::corrupt(start, format!("Duplicated consumer group name {name}")));
         }
-        parts.groups.push(group);
     }
-    Ok(parts)
+    Ok(stream)
 }
 
-fn group<I: Input>(ty: u8, stream: &Parts, input: &mut I) -> Result<Group, RdbError> {
-    let mut group = Group::default();
-    input.text(&mut group.name)?;
-    group.last_id = id_of_numbers(input)?;
-    group.entries_read = match ty {
-        types::STREAM => stream.estimate_read(group.last_id),
+fn group<I: Input>(ty: u8, stream: &Stream, input: &mut I) -> Result<Group, RdbError> {
+    let last_id = id_of_numbers(input)?;
+    let entries_read = match ty {
+        types::STREAM => estimate_read(stream, last_id),
         _ => Some(input.number()?).filter(|&n| n != UNKNOWN),
     };
+    let mut group = Group::new(last_id, entries_read);
+    let mut pending = BTreeMap::new();
     for _ in 0..input.number()? {
         let offset = input.offset();
         let id = raw_id(input)?;
-        let delivered_ms = time(input)?.unwrap_or(0);
-        let pending = Pending { consumer: NOBODY, delivered_ms, deliveries: input.number()? };
-        if group.pending.insert(id, pending).is_some() {
+        let time_ms = time(input)?.unwrap_or(0);
+        let unowned = Unowned { time_ms, count: input.number()?, owned: false };
+        if pending.insert(id, unowned).is_some() {
             let what = "Duplicated global PEL entry loading stream consumer group";
             return Err(RdbError::corrupt(offset, what));
         }
     }
-    let (mut owned, mut names) = (0, HashSet::new());
+    let mut name = Vec::new();
     for _ in 0..input.number()? {
         let offset = input.offset();
-        let mut consumer = Consumer::default();
-        input.text(&mut consumer.name)?;
-        consumer.seen_ms = time(input)?.unwrap_or(0);
-        consumer.active_ms = match ty {
-            types::STREAM_3 => time(input)?,
-            // As Redis takes it over.
-            _ => Some(consumer.seen_ms),
+        input.text(&mut name)?;
+        let seen_ms = time(input)?.unwrap_or(0);
+        // Before 7.2 there was but one clock; Redis takes it for both.
+        let active_ms = if ty == types::STREAM_3 { time(input)? } else { Some(seen_ms) };
+        let Some(consumer) = group.create_consumer(&name, seen_ms) else {
+            return Err(RdbError::corrupt(offset, "Duplicate stream consumer detected"));
         };
-        let place = group.consumers.len();
+        group.set_clocks(consumer, seen_ms, active_ms);
         for _ in 0..input.number()? {
             let offset = input.offset();
             let id = raw_id(input)?;
-            let Some(pending) = group.pending.get_mut(&id) else {
+            let Some(entry) = pending.get_mut(&id) else {
                 return Err(RdbError::corrupt(offset, "Consumer entry not found in group global PEL"));
             };
-            if pending.consumer != NOBODY {
+            if entry.owned {
                 let what = "Stream consumer PEL entry already has a consumer assigned";
                 return Err(RdbError::corrupt(offset, what));
             }
-            pending.consumer = place;
-            owned += 1;
+            entry.owned = true;
+            group.assign(id, Nack { consumer, time_ms: entry.time_ms, count: entry.count });
         }
-        if !names.insert(consumer.name.clone()) {
-            return Err(RdbError::corrupt(offset, "Duplicate stream consumer detected"));
-        }
-        group.consumers.push(consumer);
     }
-    if owned < group.pending.len() {
+    if group.pending_len() < pending.len() {
         return Err(RdbError::corrupt(input.offset(), "Stream CG PEL entry without consumer"));
     }
     Ok(group)
 }
 
-impl Parts {
-    /// How many entries a group has read that has come to `id`, where that can be told: files of before 7.0 do not.
-    fn estimate_read(&self, id: StreamId) -> Option<u64> {
-        if self.entries_added == 0 {
-            return Some(0);
-        }
-        if id == self.last_id || (self.length == 0 && id < self.last_id) {
-            return Some(self.entries_added);
-        }
-        if id > self.last_id || self.max_deleted_id >= self.first_id {
-            return None;
-        }
-        match id.cmp(&self.first_id) {
-            std::cmp::Ordering::Less => Some(self.entries_added - self.length.min(self.entries_added)),
-            std::cmp::Ordering::Equal => Some(self.entries_added + 1 - self.length.min(self.entries_added)),
-            std::cmp::Ordering::Greater => None,
-        }
+/// How many entries a group has read that has come to `id`, where that can be told: files of before 7.0 do not say.
+fn estimate_read(stream: &Stream, id: StreamId) -> Option<u64> {
+    let behind = stream.entries_added.saturating_sub(stream.len());
+    if stream.entries_added == 0 {
+        return Some(0);
     }
-}
-
-/// What a block's listpack holds.
-struct Block {
-    live: u64,
-    /// Of the entries that are not deleted.
-    first: Option<StreamId>,
-    /// Of all.
-    last: Option<StreamId>,
-}
-
-const DELETED: i64 = 1;
-const SAME_FIELDS: i64 = 2;
-
-impl Block {
-    /// Of bytes from outside, whose entries count from `master` and come after `before`; `None` where something does
-    /// not fit.
-    ///
-    /// ```text
-    /// entries | deleted ones | n | field * n | 0
-    /// entry: flags | ms - master's | seq - master's | (n | field, value * n) or value * n | elements of the entry
-    /// ```
-    fn of(bytes: &[u8], master: StreamId, before: Option<StreamId>) -> Option<Block> {
-        if !Listpack::validate(bytes, true) {
-            return None;
-        }
-        let mut elements = Listpack::new(bytes).iter();
-        let mut int = || elements.next().as_ref().and_then(Elem::as_i64);
-        let (live, deleted, fields) = (int()?, int()?, int()?);
-        let (live, deleted) = (u64::try_from(live).ok()?, u64::try_from(deleted).ok()?);
-        let fields = usize::try_from(fields).ok()?;
-        skip(&mut elements, fields)?;
-        if elements.next()?.as_i64()? != 0 {
-            return None;
-        }
-        let mut block = Block { live, first: None, last: before };
-        let (mut seen, mut gone) = (0, 0);
-        while let Some(flags) = elements.next() {
-            let mut int = || elements.next().as_ref().and_then(Elem::as_i64);
-            let (flags, ms, seq) = (flags.as_i64()?, int()?, int()?);
-            let id =
-                StreamId { ms: master.ms.wrapping_add_signed(ms), seq: master.seq.wrapping_add_signed(seq) };
-            if id < master || block.last.is_some_and(|last| id <= last) {
-                return None;
-            }
-            let size = if flags & SAME_FIELDS != 0 {
-                skip(&mut elements, fields)?;
-                fields + 3
-            } else {
-                let own = usize::try_from(elements.next()?.as_i64()?).ok()?;
-                skip(&mut elements, own.checked_mul(2)?)?;
-                2 * own + 4
-            };
-            if elements.next()?.as_i64()? != i64::try_from(size).ok()? {
-                return None;
-            }
-            block.last = Some(id);
-            if flags & DELETED != 0 {
-                gone += 1;
-            } else {
-                block.first = block.first.or(Some(id));
-                seen += 1;
-            }
-        }
-        (seen == live && gone == deleted && seen + gone > 0).then_some(block)
+    if id == stream.last_id || (stream.is_empty() && id < stream.last_id) {
+        return Some(stream.entries_added);
     }
-}
-
-fn skip(elements: &mut listpack::Iter<'_>, n: usize) -> Option<()> {
-    match n {
-        0 => Some(()),
-        n => elements.nth(n - 1).map(drop),
+    if id > stream.last_id || stream.max_deleted_id >= stream.first_id {
+        return None;
+    }
+    match id.cmp(&stream.first_id) {
+        Ordering::Less => Some(behind),
+        Ordering::Equal => Some(behind.saturating_add(1)),
+        Ordering::Greater => None,
     }
 }
 
@@ -313,29 +213,38 @@ mod tests {
     /// `XADD e 5-5 a b`, trimmed to nothing, with a group.
     const EMPTIED: &[u8] = b"\0\0\x05\x05\0\0\0\0\x01\x01\x01g\0\0\x81\xff\xff\xff\xff\xff\xff\xff\xff\0\0";
 
-    fn read(bytes: &[u8]) -> Result<Parts, RdbError> {
+    fn read(bytes: &[u8]) -> Result<Stream, RdbError> {
         let mut input = Slice::new(bytes);
-        let parts = parts(types::STREAM_2, &mut input)?;
+        let stream = stream(types::STREAM_2, &mut input)?;
         assert_eq!(input.left(), 0);
-        Ok(parts)
+        Ok(stream)
     }
 
     #[test]
     fn a_real_stream() {
         let s = read(STREAM).unwrap();
         let id = StreamId::new;
-        assert_eq!((s.blocks.len(), s.blocks[0].0, s.length), (1, id(1, 1), 2));
+        assert_eq!((s.blocks_len(), s.len(), s.entries_added, s.groups.len()), (1, 2, 3, 2));
         assert_eq!((s.first_id, s.last_id, s.max_deleted_id), (id(1, 1), id(7, 0), id(1, 5)));
-        assert_eq!(s.entries_added, 3);
-        let [g, h] = &s.groups[..] else { panic!("two groups") };
-        assert_eq!((&g.name[..], g.last_id, g.entries_read), (&b"g"[..], id(7, 0), Some(3)));
-        let owners: Vec<_> = g.pending.iter().map(|(id, p)| (*id, p.consumer, p.deliveries)).collect();
-        assert_eq!(owners, [(id(1, 1), 0, 1), (id(7, 0), 1, 1)]);
-        assert_eq!(g.consumers.iter().map(|c| &c.name[..]).collect::<Vec<_>>(), [&b"alice"[..], b"bob"]);
-        assert_eq!(g.consumers[0].seen_ms, 0x01a1_fc99_a56d);
-        assert_eq!((h.entries_read, h.pending.len(), &h.consumers[0].name[..]), (None, 0, &b"idle"[..]));
+        let (g, h) = (s.groups.get(b"g").unwrap(), s.groups.get(b"h").unwrap());
+        assert_eq!((g.last_id, g.entries_read, g.pending_len()), (id(7, 0), Some(3), 2));
+        let owner =
+            |at| (g.consumer(g.nack(at).unwrap().consumer).unwrap().name(), g.nack(at).unwrap().count);
+        assert_eq!((owner(id(1, 1)), owner(id(7, 0))), ((&b"alice"[..], 1), (&b"bob"[..], 1)));
+        let alice = g.consumer(g.consumer_id(b"alice").unwrap()).unwrap();
+        assert_eq!((alice.seen_ms, alice.active_ms), (0x01a1_fc99_a56d, Some(0x01a1_fc99_a56d)));
+        assert_eq!((h.entries_read, h.pending_len(), h.consumers_len()), (None, 0, 1));
         let e = read(EMPTIED).unwrap();
-        assert_eq!((e.length, e.last_id, e.first_id, e.groups.len()), (0, id(5, 5), id(0, 0), 1));
+        assert_eq!((e.len(), e.last_id, e.groups.len()), (0, id(5, 5), 1));
+    }
+
+    #[test]
+    fn it_is_written_as_it_was_read() {
+        for bytes in [STREAM, EMPTIED] {
+            let mut out = Vec::new();
+            encode(&mut out, &read(bytes).unwrap().into_cell(b"s"), &encode::Options { compress: false });
+            assert_eq!(out, bytes);
+        }
     }
 
     #[test]
@@ -345,17 +254,17 @@ mod tests {
                 let mut bad = STREAM.to_vec();
                 bad[at] = byte;
                 let mut input = Slice::new(&bad);
-                if let Ok(s) = parts(types::STREAM_2, &mut input) {
-                    assert!(s.length <= 3 && s.groups.len() <= 3, "{at}");
+                if let Ok(s) = stream(types::STREAM_2, &mut input) {
+                    assert!(s.len() <= 3 && s.groups.len() <= 3, "{at}");
                 }
             }
             let mut cut = Slice::new(&STREAM[..at]);
-            assert!(parts(types::STREAM_2, &mut cut).is_err());
+            assert!(stream(types::STREAM_2, &mut cut).is_err());
         }
         let twice = |from: &[u8], to: &[u8]| {
             let at = STREAM.windows(from.len()).position(|w| w == from).unwrap();
             let bad = [&STREAM[..at], to, &STREAM[at + from.len()..]].concat();
-            read(&bad).unwrap_err().to_string()
+            read(&bad).map(|_| ()).unwrap_err().to_string()
         };
         assert!(twice(b"\x01h\x07\0", b"\x01g\x07\0").contains("Duplicated consumer group"));
         assert!(twice(b"\x03bob", b"\x05alice").contains("Duplicate stream consumer"));

@@ -17,6 +17,8 @@ use crate::value::hash::{self, HashRef};
 use crate::value::list::{self, ListRef};
 use crate::value::listpack::{self, Elem};
 use crate::value::set::{self, SetRef};
+use crate::value::stream::id::StreamId;
+use crate::value::stream::{NodeLimits, Stream};
 use crate::value::zset::{self, ZSetRef};
 
 const SEED: u64 = 7;
@@ -69,7 +71,12 @@ fn show(cell: &Cell) -> (Kind, Vec<u8>, Option<u64>, Vec<Vec<u8>>) {
             let pair = |(m, s): (Elem<'_>, f64)| [text(m), format!(" {s:?}").into_bytes()].concat();
             all = ZSetRef::of(cell).iter().map(pair).collect();
         }
-        Type::Stream => {}
+        Type::Stream => {
+            let stream = cell.large::<Stream>();
+            let ids = [stream.last_id, stream.first_id, stream.max_deleted_id];
+            all.push(format!("{} {} {ids:?}", stream.len(), stream.entries_added).into_bytes());
+            all.extend(stream.blocks().map(|(master, block)| [&master.to_bytes()[..], block].concat()));
+        }
     }
     (cell.kind(), cell.key().to_vec(), cell.expire_ms(), all)
 }
@@ -109,6 +116,19 @@ fn cell(what: u8, texts: &[Vec<u8>]) -> Cell {
                 hash::set(&mut cell, t, &[t, &b"!"[..]].concat(), &limits, SEED);
             }
             cell
+        }
+        6 => {
+            let mut stream = Stream::new();
+            let limits = NodeLimits { max_bytes: 500, max_entries: 5 };
+            for (i, t) in texts.iter().enumerate() {
+                let id = StreamId::new(i as u64 / 3, i as u64 + 1);
+                stream.append(id, [&b"field"[..], t].into_iter(), limits);
+                if i % 4 == 1 {
+                    stream.delete(id);
+                    stream.note_deleted(id);
+                }
+            }
+            stream.into_cell(b"key")
         }
         _ => {
             let mut cell = zset::create(b"key", first, texts.len(), &limits, SEED);
@@ -178,7 +198,7 @@ proptest! {
 
     #[test]
     fn every_encoding_comes_back(
-        what in 0u8..6,
+        what in 0u8..7,
         mut texts in proptest::collection::vec(any_text(), 1..30),
         compress: bool,
         expire in proptest::option::of(1u64..1 << 50),
@@ -277,7 +297,7 @@ fn samples() -> Vec<(u8, Vec<u8>)> {
             .into();
     let ints: Vec<Vec<u8>> = (0..5).map(|i: i64| (i * 30_000).to_string().into_bytes()).collect();
     let many: Vec<Vec<u8>> = (0..12).map(|i| format!("member:{i}").into_bytes()).collect();
-    let mut all: Vec<(u8, Vec<u8>)> = [0, 1, 2, 3, 4, 5]
+    let mut all: Vec<(u8, Vec<u8>)> = [0, 1, 2, 3, 4, 5, 6]
         .into_iter()
         .flat_map(|what| [cell(what, &texts), cell(what, &texts[..2]), cell(what, &ints), cell(what, &many)])
         .map(|cell| {
@@ -459,4 +479,34 @@ fn headers_and_versions() {
     let found = items(b"REDIS0001\xfd\x10\0\0\0\0\x01k\x01v\xff").unwrap();
     assert!(matches!(found[0], Item::Entry(Entry { expire_ms: Some(16_000), .. })));
     assert_eq!(found[1], Item::End(Checksum::Absent));
+}
+
+#[test]
+fn hashes_with_field_ttls() {
+    let (plain, soon) = (b"\x01f\x01v", 5000u64.to_le_bytes());
+    let pack = |at: &[u8]| {
+        let mut pack = listpack::empty().to_vec();
+        listpack::extend(&mut pack, [&b"f"[..], b"v", at]);
+        let mut out = Vec::new();
+        encode::string(&mut out, &pack, &encode::Options::default());
+        out
+    };
+    let layouts = |ttl: u8, at: &[u8], valkey: i64| {
+        [
+            (types::HASH_TTL_PRE_GA, 12, [&[1, ttl][..], plain].concat()),
+            (types::HASH_TTL_PRE_GA, 80, [&[1][..], plain, &valkey.to_le_bytes()].concat()),
+            (types::HASH_LISTPACK_TTL_PRE_GA, 12, pack(at)),
+            (types::HASH_TTL, 12, [&soon[..], &[1, ttl], plain].concat()),
+            (types::HASH_LISTPACK_TTL, 12, [&soon[..], &pack(at)].concat()),
+        ]
+    };
+    for (ty, version, bytes) in layouts(0, b"0", -1) {
+        assert_eq!(show(&decoded(ty, &bytes, version).unwrap()).3, [b"f=v"], "{ty}");
+        let mut input = Slice::new(&bytes);
+        skim::value(ty, version, &mut input).unwrap();
+        assert_eq!(input.left(), 0);
+        for cut in 0..bytes.len() {
+            assert!(decoded(ty, &bytes[..cut], version).is_err());
+        }
+    }
 }

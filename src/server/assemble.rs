@@ -12,6 +12,7 @@ use crate::server::engine::Setup;
 use crate::server::latency::LatencyMonitor;
 use crate::server::meter::Meter;
 use crate::server::observer::Observers;
+use crate::server::persist::Persistence;
 use crate::server::slowlog::SlowLog;
 
 /// An engine with every service wired. `setup.services` holds what the caller brings: a `Config`, if there is one,
@@ -25,11 +26,15 @@ pub fn assemble(mut setup: Setup) -> Arc<Engine> {
     setup.services.add(Arc::new(LatencyMonitor::default()));
     setup.services.add(Arc::new(Meter::default()));
     setup.services.add(Arc::new(ReplicationId::default()));
+    if setup.services.find::<Persistence>().is_none() {
+        setup.services.add(Arc::new(Persistence::default()));
+    }
     let engine = Engine::new(setup);
     let env = engine.env();
     env.service::<ReplicationId>().renew(&mut env.fork_rng());
     env.service::<Meter>().startup_bytes.store(crate::base::alloc::used(), Ordering::Relaxed);
     pubsub.attach(env);
+    env.service::<Persistence>().attach(&engine);
     let _ = env.notifier.set(pubsub);
     let _ = env.observer.set(observers);
     let _ = env.session_end.set(vec![Box::new(crate::pubsub::end_session)]);
@@ -56,6 +61,11 @@ fn follow_config(config: &Config, env: &Arc<Env>) {
     follow(&["requirepass"], |config, env| *env.requirepass.write() = config.bytes("requirepass"));
     follow(&["protected-mode"], |config, env| {
         env.protected_mode.store(config.bool("protected-mode"), Ordering::Relaxed);
+    });
+    follow(&["save", "stop-writes-on-bgsave-error"], |_, env| {
+        if let Some(persistence) = env.services.find::<Persistence>() {
+            persistence.raise_bar(env);
+        }
     });
     follow(&["client-output-buffer-limit"], |config, env| {
         let classes = [OutputClass::Normal, OutputClass::Replica, OutputClass::PubSub];

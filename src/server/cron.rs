@@ -9,6 +9,7 @@ use crate::command;
 use crate::command::client::flag;
 use crate::resp::reply::Reply;
 use crate::server::meter::Meter;
+use crate::server::persist::Persistence;
 use crate::server::{Engine, Worker, latency};
 
 /// Stops the cron thread.
@@ -59,6 +60,9 @@ pub fn tick(engine: &Engine, worker: &mut Worker) {
         latency::note(env, "expire-cycle", env.clock.ticks().saturating_sub(start));
     }
     engine.relieve_memory(worker);
+    if let Some(persistence) = env.services.find::<Persistence>() {
+        persistence.tick(engine);
+    }
     close_idle(engine);
     enforce_output_limits(engine);
     env.evict_clients();

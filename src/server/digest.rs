@@ -8,6 +8,8 @@ use crate::value::deque::Deque;
 use crate::value::hash::HashRef;
 use crate::value::listpack::{Elem, Listpack};
 use crate::value::set::SetRef;
+use crate::value::stream::Stream;
+use crate::value::stream::id::StreamId;
 use crate::value::table;
 use crate::value::zset::ZSetRef;
 
@@ -74,7 +76,14 @@ pub fn value(cell: &Cell) -> Digest {
             });
             d = d.then(all);
         }
-        Type::Stream => {}
+        Type::Stream => {
+            for (id, fields) in cell.large::<Stream>().range(StreamId::MIN, StreamId::MAX) {
+                let entry = Digest::of(&id.to_bytes());
+                d = d.then(
+                    fields.fold(entry, |e, (f, v)| e.then(Digest::of_elem(f)).then(Digest::of_elem(v))),
+                );
+            }
+        }
     }
     if cell.expire_ms().is_some() { d.then(Digest::of(b"expires")) } else { d }
 }

@@ -10,6 +10,7 @@ pub mod latency;
 pub mod log;
 pub mod meter;
 pub mod observer;
+pub mod persist;
 pub mod process;
 pub mod shutdown;
 pub mod slow;

@@ -12,6 +12,8 @@ pub struct Request {
     pub now: bool,
     /// End even if saving fails.
     pub force: bool,
+    /// What had to be saved is saved: SHUTDOWN does that before it asks, so that it can still answer.
+    pub prepared: bool,
 }
 
 impl Request {
@@ -22,7 +24,7 @@ impl Request {
             2 => Some(false),
             _ => None,
         };
-        Self { save, now: bits & 4 != 0, force: bits & 8 != 0 }
+        Self { save, now: bits & 4 != 0, force: bits & 8 != 0, prepared: false }
     }
 }
 
@@ -63,6 +65,12 @@ impl Control {
             }
             self.changed.wait(&mut asked);
         }
+    }
+
+    /// The end could not be prepared: things go on as if nobody had asked.
+    pub fn cancel(&self) {
+        *self.asked.lock() = None;
+        self.ending.store(false, Ordering::Release);
     }
 
     /// Calls `f` with the request, on the thread that asks. Set once, before the server serves.

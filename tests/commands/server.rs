@@ -433,7 +433,6 @@ fn waits_for(fact: &Fact) -> Option<&'static str> {
         ("cluster", _) => "cluster",
         ("geo" | "hyperloglog" | "stream" | "scripting", _) => "geo, HyperLogLog, streams and scripts",
         (_, "acl") => "access control lists",
-        (_, "save" | "bgsave" | "bgrewriteaof" | "lastsave") => "persistence",
         (_, "dump" | "restore" | "restore-asking" | "migrate") => "persistence",
         (_, "sync" | "psync" | "replconf" | "wait" | "waitaof" | "failover") => "replication",
         _ if CACHING.contains(&fact.name.as_str()) => "client-side caching",

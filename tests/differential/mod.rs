@@ -186,6 +186,7 @@ impl Pair {
             b"+list\r\n" => (&["LRANGE", "K", "0", "-1"], Compare::Bytes),
             b"+set\r\n" => (&["SMEMBERS", "K"], Compare::Unordered),
             b"+zset\r\n" => (&["ZRANGE", "K", "0", "-1", "WITHSCORES"], Compare::Bytes),
+            b"+stream\r\n" => (&["XRANGE", "K", "-", "+"], Compare::Bytes),
             b"+hash\r\n" => (&["HGETALL", "K"], Compare::Pairs),
             _ => return,
         };

@@ -6,7 +6,7 @@ use super::help::help;
 use super::server::ReplicationId;
 use crate::base::glob::glob_match;
 use crate::base::num::{parse_f64, parse_i64, parse_memory};
-use crate::command::env::PauseMode;
+use crate::command::env::{Env, PauseMode};
 use crate::command::object::encoding_name;
 use crate::command::row::Locks;
 use crate::command::view::lru_clock;
@@ -16,6 +16,7 @@ use crate::config::commands::is_local;
 use crate::resp::args::{Args, eq_nocase};
 use crate::server::digest::{self, Digest};
 use crate::server::meter::Meter;
+use crate::server::persist::Persistence;
 use crate::server::process;
 use crate::value::cell::{Cell, Kind};
 use crate::value::deque::ChunkView;
@@ -29,6 +30,7 @@ pub fn commands() -> Vec<Command> {
             .loading()
             .stale()
             .locks(Locks::All)
+            .locks_for(locks)
             .since("1.0.0")
             .doc("Groups commands for testing and looking into the server.")
             .complexity("Depends on subcommand."),
@@ -64,7 +66,7 @@ const SUBCOMMANDS: &[Sub] = &[
     ("panic", 2, |_, _| abort("DEBUG PANIC")),
     ("assert", 2, |_, _| abort("DEBUG ASSERT")),
     ("oom", 2, |_, _| abort("DEBUG OOM")),
-    ("reload", -2, with_persistence),
+    ("reload", -2, reload),
     ("loadaof", -2, with_persistence),
     ("restart", -2, with_persistence),
     ("crash-and-recover", -2, with_persistence),
@@ -99,6 +101,52 @@ fn nothing(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 fn skip_checksums(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     ctx.limits().skip_checksum_validation.set(args[2] != *b"0");
     ctx.reply.ok();
+    Ok(())
+}
+
+/// Those that take everything down and up again lock for themselves.
+fn locks(args: Args<'_>) -> Locks {
+    match args.get(1) {
+        Some(word) if eq_nocase(word, "reload") || eq_nocase(word, "loadaof") => Locks::Walk,
+        _ => Locks::All,
+    }
+}
+
+/// Runs `f` with everybody else held back.
+fn alone(ctx: &mut Context<'_>, f: impl FnOnce(&Env, &Persistence) -> Result<(), String>) -> Outcome {
+    if ctx.is_nested() {
+        return Err(CommandError::new("ERR this is not possible inside a transaction"));
+    }
+    ctx.slow_lane(usize::MAX)?;
+    let env = ctx.env;
+    let until = ctx.now().saturating_add(ALONE_MS_MAX);
+    env.pause(PauseMode::All, until, ctx.now());
+    let result = f(env, ctx.service::<Persistence>());
+    env.unpause();
+    result.map_err(CommandError::new)?;
+    ctx.reply.ok();
+    Ok(())
+}
+
+/// A pause ends at some time, whatever comes.
+const ALONE_MS_MAX: u64 = 3_600_000;
+
+fn reload(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (mut save, mut flush, mut merge) = (true, true, false);
+    for word in args.iter().skip(2) {
+        match word.to_ascii_lowercase().as_slice() {
+            b"nosave" => save = false,
+            b"noflush" => flush = false,
+            b"merge" => merge = true,
+            _ => {
+                return Err(CommandError::new(
+                    "ERR DEBUG RELOAD only supports the MERGE, NOFLUSH and NOSAVE options.",
+                ));
+            }
+        }
+    }
+    alone(ctx, |env, persistence| persistence.reload(env, save, flush, merge))?;
+    tracing::warn!("DB reloaded by DEBUG RELOAD");
     Ok(())
 }
 

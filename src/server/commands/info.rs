@@ -2,7 +2,8 @@
 use std::collections::HashSet;
 use std::fmt::{Arguments, Write};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering::{self, Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use super::latency::Histogram;
 use super::server::ReplicationId;
@@ -16,6 +17,7 @@ use crate::config::Config;
 use crate::pubsub::{Kind, PubSub};
 use crate::resp::args::Args;
 use crate::server::meter::{Meter, Rate};
+use crate::server::persist::{Kind as Job, Persistence};
 use crate::server::process::{self, Cpu, Whose};
 
 pub fn commands() -> Vec<Command> {
@@ -343,23 +345,56 @@ fn memory(f: &Facts<'_>, out: &mut Text) {
 }
 
 fn persistence(f: &Facts<'_>, out: &mut Text) {
-    out.zeros(&["loading", "async_loading", "current_cow_peak", "current_cow_size", "current_cow_size_age"]);
+    let p = f.env.service::<Persistence>();
+    let (figures, running) = (&p.figures, p.running());
+    let flag = |on: bool| u8::from(on);
+    let status = |ok: &AtomicBool| if ok.load(Relaxed) { "ok" } else { "err" };
+    let is = |kind| running.filter(|job| job.kind == kind);
+    let seconds = |kind| is(kind).map_or(-1, |job| (f.now.saturating_sub(job.began_ms) / 1000) as i64);
+    let (save_scheduled, rewrite_scheduled) = p.scheduled();
+    let loading = &p.loading;
+    out.put("loading", flag(loading.active.load(Relaxed)));
+    // Nothing is forked and copied: what a snapshot takes is what waits for it.
+    out.zeros(&["async_loading"]);
+    out.put("current_cow_peak", figures.waiting_peak.load(Relaxed));
+    out.zeros(&["current_cow_size", "current_cow_size_age"]);
     out.put("current_fork_perc", "0.00");
-    out.zeros(&["current_save_keys_processed", "current_save_keys_total"]);
+    out.put("current_save_keys_processed", running.map_or(0, |job| job.keys));
+    out.put("current_save_keys_total", running.map_or(0, |job| job.keys_total));
     out.put("rdb_changes_since_last_save", load(&f.env.gauges.dirty));
-    out.put("rdb_bgsave_in_progress", 0);
-    out.put("rdb_last_save_time", f.env.started_ms / 1000);
-    out.put("rdb_last_bgsave_status", "ok");
-    out.put("rdb_last_bgsave_time_sec", -1);
-    out.put("rdb_current_bgsave_time_sec", -1);
-    out.zeros(&["rdb_saves", "rdb_last_cow_size", "rdb_last_load_keys_expired", "rdb_last_load_keys_loaded"]);
-    out.zeros(&["aof_enabled", "aof_rewrite_in_progress", "aof_rewrite_scheduled"]);
-    out.put("aof_last_rewrite_time_sec", -1);
-    out.put("aof_current_rewrite_time_sec", -1);
-    out.put("aof_last_bgrewrite_status", "ok");
-    out.zeros(&["aof_rewrites", "aof_rewrites_consecutive_failures"]);
+    out.put("rdb_bgsave_in_progress", flag(is(Job::Save).is_some()));
+    out.put("rdb_bgsave_scheduled", flag(save_scheduled));
+    out.put("rdb_last_save_time", load(&figures.last_save_s));
+    out.put("rdb_last_bgsave_status", status(&figures.last_save_ok));
+    out.put("rdb_last_bgsave_time_sec", figures.save_seconds.load(Relaxed));
+    out.put("rdb_current_bgsave_time_sec", seconds(Job::Save));
+    out.put("rdb_saves", load(&figures.saves));
+    out.put("rdb_last_cow_size", figures.waiting_peak.load(Relaxed));
+    out.put("rdb_last_load_keys_expired", load(&figures.loaded_expired));
+    out.put("rdb_last_load_keys_loaded", load(&figures.loaded_keys));
+    out.zeros(&["aof_enabled"]);
+    out.put("aof_rewrite_in_progress", flag(is(Job::Rewrite).is_some()));
+    out.put("aof_rewrite_scheduled", flag(rewrite_scheduled));
+    out.put("aof_last_rewrite_time_sec", figures.rewrite_seconds.load(Relaxed));
+    out.put("aof_current_rewrite_time_sec", seconds(Job::Rewrite));
+    out.put("aof_last_bgrewrite_status", status(&figures.rewrite_ok));
+    out.put("aof_rewrites", load(&figures.rewrites));
+    out.put("aof_rewrites_consecutive_failures", load(&figures.rewrite_failures));
     out.put("aof_last_write_status", "ok");
     out.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    if loading.active.load(Relaxed) {
+        let (done, total) = (load(&loading.bytes), load(&loading.bytes_total));
+        let began_ms = load(&loading.started_ms);
+        let spent_s = f.now.saturating_sub(began_ms) as f64 / 1000.0;
+        let share = if total == 0 { 1.0 } else { done as f64 / total as f64 };
+        let left_s = if share > 0.0 { (spent_s / share - spent_s).max(0.0) } else { 1.0 };
+        out.put("loading_start_time", began_ms / 1000);
+        out.put("loading_total_bytes", total);
+        out.put("loading_rdb_used_mem", load(&loading.used_at_start));
+        out.put("loading_loaded_bytes", done);
+        out.put("loading_loaded_perc", format!("{:.2}", share * 100.0));
+        out.put("loading_eta_seconds", left_s.ceil() as u64);
+    }
 }
 
 fn stats(f: &Facts<'_>, out: &mut Text) {

@@ -8,6 +8,7 @@ mod info;
 mod latency;
 mod memory;
 mod monitor;
+mod persistence;
 pub mod server;
 mod shutdown;
 mod slowlog;
@@ -30,6 +31,7 @@ pub fn all_commands() -> Vec<Command> {
         latency::commands,
         memory::commands,
         monitor::commands,
+        persistence::commands,
         server::commands,
         shutdown::commands,
         slowlog::commands,

@@ -1,7 +1,8 @@
 //! SHUTDOWN.
-use crate::command::row::{Arity, Command, Group};
+use crate::command::row::{Arity, Command, Group, Locks};
 use crate::command::{CommandError, Context, Outcome};
 use crate::resp::args::Args;
+use crate::server::persist::Persistence;
 use crate::server::shutdown::{Control, Request};
 
 pub fn commands() -> Vec<Command> {
@@ -14,6 +15,7 @@ pub fn commands() -> Vec<Command> {
             .loading()
             .stale()
             .no_multi()
+            .locks(Locks::Walk)
             .sentinel()
             .allow_busy()
             .doc("Ends the server, after saving its data if it is configured to.")
@@ -48,6 +50,11 @@ fn shutdown(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         // A shutdown does not wait for anything yet, so there is never one to stop.
         return Err(CommandError::new("ERR No shutdown in progress."));
     }
+    ctx.slow_lane(usize::MAX)?;
+    if ctx.service::<Persistence>().prepare_end(ctx.env, request).is_err() {
+        return Err(CommandError::new("ERR Errors trying to SHUTDOWN. Check logs."));
+    }
+    request.prepared = true;
     // There is no reply to a shutdown: the connection ends.
     ctx.session.quit = true;
     ctx.service::<Control>().request(request);

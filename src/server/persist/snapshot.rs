@@ -14,8 +14,9 @@ use parking_lot::Mutex;
 
 use super::file::FileSink;
 use crate::command::Env;
+use crate::command::view::lru_clock;
 use crate::keyspace::{Capture, Locked};
-use crate::rdb::encode::{self, Options};
+use crate::rdb::encode::{self, Access, Options};
 use crate::value::cell::{Cell, Kind};
 use crate::value::table::Table;
 
@@ -60,9 +61,18 @@ impl Progress {
     }
 }
 
+/// What the file tells of the use of a key.
+enum Tells {
+    Nothing,
+    /// The LRU clock at the cut.
+    Idle(u32),
+    Freq,
+}
+
 /// What receives the cells of a cut.
 pub struct Snapshot {
     options: Options,
+    tells: Tells,
     stripes: [Mutex<(usize, Vec<u8>)>; STRIPES],
     pieces: Mutex<VecDeque<Piece>>,
     pub progress: Arc<Progress>,
@@ -85,7 +95,7 @@ impl Capture for Snapshot {
         }
         stripe.0 = db;
         let before = stripe.1.len();
-        encode::entry(&mut stripe.1, cell, &self.options);
+        self.encode(&mut stripe.1, cell);
         self.progress.keys.fetch_add(1, Relaxed);
         self.note_waiting(stripe.1.len() - before);
         if stripe.1.len() >= STRIPE_BYTES {
@@ -101,7 +111,12 @@ impl Capture for Snapshot {
 
 impl Snapshot {
     /// Makes the cut; every shard is held.
-    pub fn begin(locked: &mut Locked<'_>, options: Options) -> Arc<Snapshot> {
+    pub fn begin(
+        env: &Env,
+        locked: &mut Locked<'_>,
+        options: Options,
+        progress: Arc<Progress>,
+    ) -> Arc<Snapshot> {
         let databases = locked.keyspace().databases();
         let size = |db| {
             locked.parts(db).fold((0, 0), |(keys, volatile), part| {
@@ -109,9 +124,18 @@ impl Snapshot {
             })
         };
         let sizes: Vec<_> = (0..databases).map(size).collect();
-        let progress = Arc::new(Progress::default());
         progress.keys_total.store(sizes.iter().map(|s| s.0).sum(), Relaxed);
+        let (evicts, policy) = (env.limits.maxmemory.get() > 0, env.limits.policy());
         let snapshot = Arc::new(Snapshot {
+            tells: if !evicts {
+                Tells::Nothing
+            } else if policy.is_lfu() {
+                Tells::Freq
+            } else if policy.is_lru() {
+                Tells::Idle(lru_clock(env.clock.now_ms()))
+            } else {
+                Tells::Nothing
+            },
             options,
             stripes: Default::default(),
             pieces: Mutex::default(),
@@ -121,6 +145,15 @@ impl Snapshot {
         let capture: Arc<dyn Capture> = snapshot.clone();
         locked.begin_cut(&capture);
         snapshot
+    }
+
+    fn encode(&self, sink: &mut impl encode::Sink, cell: &Cell) {
+        let access = match self.tells {
+            Tells::Nothing => Access::Untold,
+            Tells::Idle(clock) => Access::Idle(u64::from(clock.wrapping_sub(cell.access()) & 0xff_ffff)),
+            Tells::Freq => Access::Freq((cell.access() & 0xff) as u8),
+        };
+        encode::entry(sink, cell, access, &self.options);
     }
 
     fn note_waiting(&self, bytes: usize) {
@@ -145,7 +178,8 @@ impl Snapshot {
     ///
     /// `key_delay` is waited after each key, for tests.
     pub fn write(&self, env: &Env, sink: &mut FileSink, key_delay: Duration) -> io::Result<()> {
-        let mut walk = Walk { snapshot: self, sink, db: None, selected: vec![false; self.sizes.len()], failed: None };
+        let mut walk =
+            Walk { snapshot: self, sink, db: None, selected: vec![false; self.sizes.len()], failed: None };
         let mut local = Local::default();
         let most = if key_delay.is_zero() { WALK_CELLS } else { 1 };
         let mut said = Instant::now();
@@ -223,7 +257,7 @@ impl Local {
             self.pieces.push(Piece::Encoded(self.db, bytes));
         }
         self.db = db;
-        encode::entry(&mut self.bytes, cell, &snapshot.options);
+        snapshot.encode(&mut self.bytes, cell);
         self.keys += 1;
     }
 }
@@ -315,13 +349,14 @@ impl Walk<'_> {
 
     fn entry(&mut self, db: usize, cell: &Cell) {
         self.select(db);
-        encode::entry(self.sink, cell, &self.snapshot.options);
+        self.snapshot.encode(self.sink, cell);
         self.snapshot.progress.keys.fetch_add(1, Relaxed);
     }
 }
 
 fn is_pinned(cell: &Cell) -> bool {
-    cell.kind().is_large() || (cell.kind() == Kind::StrBig && cell.big().is_some_and(|b| b.len() >= PIN_BYTES))
+    cell.kind().is_large()
+        || (cell.kind() == Kind::StrBig && cell.big().is_some_and(|b| b.len() >= PIN_BYTES))
 }
 
 /// The cell as it is now, isolated from later writes.

@@ -94,6 +94,15 @@ impl Blocks {
         Place { leaf, i: i.saturating_sub(1) }
     }
 
+    /// Blocks from one place to a later one, or somewhat more.
+    pub(super) fn distance(&self, from: Place, to: Place) -> usize {
+        if from.leaf == to.leaf {
+            to.i.saturating_sub(from.i)
+        } else {
+            to.leaf.saturating_sub(from.leaf) * LEAF + to.i
+        }
+    }
+
     /// The growing block.
     pub(super) fn tail_mut(&mut self) -> Option<(StreamId, &mut Vec<u8>)> {
         self.tail.as_mut().map(|(master, bytes)| (*master, Arc::make_mut(bytes)))

@@ -154,6 +154,16 @@ impl Stream {
         Range { blocks: &self.blocks, place, cursor, start, end, reverse: true }
     }
 
+    /// About how many entries such a range has, for an estimate: not far less than there are, and at most `max`.
+    pub fn count_at_most(&self, start: StreamId, end: StreamId, max: u64) -> u64 {
+        let max = max.min(self.len);
+        if max <= 1 || start > end {
+            return max;
+        }
+        let blocks = self.blocks.distance(self.blocks.seek(start), self.blocks.seek(end)) as u64;
+        max.min((blocks + 1).saturating_mul(self.len / self.blocks.len().max(1) as u64 + 1))
+    }
+
     /// The live entry with this id.
     pub fn get(&self, id: StreamId) -> Option<Fields<'_>> {
         self.range(id, id).next().map(|(_, fields)| fields)
@@ -313,6 +323,290 @@ impl<'a> Iterator for Range<'a> {
                 self.place = self.blocks.after(self.place);
                 self.blocks.get(self.place).map(|block| block.forward())
             };
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+
+    use super::super::listpack;
+    use super::*;
+
+    const LIMITS: NodeLimits = NodeLimits { max_bytes: 4096, max_entries: 100 };
+
+    fn id(ms: u64) -> StreamId {
+        StreamId::new(ms, 0)
+    }
+
+    fn filled(n: u64, limits: NodeLimits) -> Stream {
+        let mut stream = Stream::new();
+        for ms in 1..=n {
+            let parts = ["f".to_owned(), ms.to_string()];
+            stream.append(id(ms), parts.iter().map(String::as_bytes), limits);
+        }
+        stream
+    }
+
+    type Texts = Vec<(Vec<u8>, Vec<u8>)>;
+
+    fn texts(fields: Fields<'_>) -> Texts {
+        fields.map(|(f, v)| (f.to_vec(), v.to_vec())).collect()
+    }
+
+    fn ids(range: Range<'_>) -> Vec<u64> {
+        range.map(|(id, _)| id.ms).collect()
+    }
+
+    /// The stream's blocks through the checked constructor, which must find the same entries in them.
+    fn reread(stream: &Stream) -> Stream {
+        let again = Stream::from_blocks(stream.blocks()).expect("our own blocks are good");
+        assert_eq!((again.len(), again.first_id), (stream.len(), stream.first_id));
+        let all = |s: &Stream| -> Vec<_> {
+            s.range(StreamId::MIN, StreamId::MAX).map(|(id, f)| (id, texts(f))).collect()
+        };
+        assert_eq!(all(&again), all(stream));
+        again
+    }
+
+    #[test]
+    fn a_block_has_redis_bytes() {
+        let mut stream = Stream::new();
+        stream.append(StreamId::new(1000, 5), [&b"f"[..], b"12"].into_iter(), LIMITS);
+        stream.append(StreamId::new(1001, 0), [&b"f"[..], b"x"].into_iter(), LIMITS);
+        stream.append(StreamId::new(1001, 1), [&b"g"[..], b"y"].into_iter(), LIMITS);
+        stream.delete(StreamId::new(1001, 0));
+        let mut want = listpack::empty().to_vec();
+        for n in [2, 1, 1] {
+            listpack::push_back_int(&mut want, n);
+        }
+        listpack::push_back(&mut want, b"f");
+        listpack::extend(&mut want, [&b"0"[..], b"2", b"0", b"0", b"12", b"4"]);
+        listpack::extend(&mut want, [&b"3"[..], b"1", b"-5", b"x", b"4"]);
+        listpack::extend(&mut want, [&b"0"[..], b"1", b"-4", b"1", b"g", b"y", b"6"]);
+        let blocks: Vec<_> = stream.blocks().collect();
+        assert_eq!(blocks, [(StreamId::new(1000, 5), &want[..])]);
+    }
+
+    #[test]
+    fn blocks_are_cut_where_redis_cuts_them() {
+        assert_eq!(filled(100, LIMITS).blocks_len(), 1);
+        assert_eq!(filled(101, LIMITS).blocks_len(), 2);
+        assert_eq!(filled(1000, NodeLimits { max_bytes: 0, max_entries: 0 }).blocks_len(), 1);
+        assert_eq!(filled(50, NodeLimits { max_bytes: 1, max_entries: 0 }).blocks_len(), 50);
+        // Deleted entries count as well.
+        let mut stream = filled(99, LIMITS);
+        (2..90).for_each(|ms| assert!(stream.delete(id(ms))));
+        [100, 101].iter().for_each(|ms| stream.append(id(*ms), [&b"f"[..], b"v"].into_iter(), LIMITS));
+        assert_eq!((stream.blocks_len(), stream.len()), (2, 13));
+    }
+
+    #[test]
+    fn trims_go_by_blocks_or_exactly() {
+        let ten = NodeLimits { max_bytes: 4096, max_entries: 10 };
+        let mut stream = filled(55, ten);
+        assert_eq!(stream.trim(Keep::Len(32), true, 0), 20);
+        assert_eq!((stream.len(), stream.first_id, stream.blocks_len()), (35, id(21), 4));
+        assert_eq!(stream.trim(Keep::Len(32), false, 0), 3);
+        assert_eq!((stream.len(), stream.first_id), (32, id(24)));
+        assert_eq!(stream.first_id_or_tombstone(), id(21));
+        assert_eq!(stream.trim(Keep::From(id(31)), true, 5), 0);
+        assert_eq!(stream.trim(Keep::From(id(31)), true, 0), 7);
+        assert_eq!(stream.trim(Keep::From(id(33)), false, 0), 2);
+        assert_eq!(stream.trim(Keep::Len(0), false, 0), 23);
+        assert_eq!((stream.first_id, stream.blocks_len(), stream.entries_added), (id(0), 0, 55));
+    }
+
+    #[test]
+    fn a_pin_is_isolated_and_cheap() {
+        let mut stream = filled(10_000, LIMITS);
+        let pin = stream.clone();
+        stream.trim(Keep::Len(10), false, 0);
+        stream.append(id(20_000), [&b"f"[..], b"v"].into_iter(), LIMITS);
+        stream.delete(id(9_995));
+        assert_eq!((pin.len(), stream.len()), (10_000, 10));
+        assert_eq!(
+            ids(pin.range(id(9_994), StreamId::MAX)),
+            [9_994, 9_995, 9_996, 9_997, 9_998, 9_999, 10_000]
+        );
+        assert_eq!(ids(pin.range_rev(StreamId::MIN, id(3))), [3, 2, 1]);
+        reread(&pin);
+        reread(&stream);
+    }
+
+    #[test]
+    fn ids_may_be_taken_back_below_tombstones() {
+        let mut stream = filled(3, NodeLimits { max_bytes: 4096, max_entries: 2 });
+        assert!(stream.delete(id(3)));
+        assert!(stream.delete(id(2)) && !stream.delete(id(2)));
+        stream.last_id = id(1);
+        stream.append(id(2), [&b"f"[..], b"again"].into_iter(), LIMITS);
+        assert_eq!(texts(stream.get(id(2)).unwrap()), [(b"f".to_vec(), b"again".to_vec())]);
+        assert_eq!(ids(stream.range_rev(StreamId::MIN, StreamId::MAX)), [2, 1]);
+        reread(&stream);
+        // A block of tombstones only, which an id below its own comes after.
+        let mut stream = filled(4, LIMITS);
+        stream.trim(Keep::From(id(3)), false, 0);
+        stream.delete(id(4));
+        stream.trim(Keep::From(id(4)), false, 0);
+        assert_eq!((stream.len(), stream.blocks_len()), (0, 1));
+        stream.last_id = id(0);
+        stream.append(StreamId::new(0, 7), [&b"f"[..], b"v"].into_iter(), LIMITS);
+        assert_eq!(ids(stream.range(StreamId::MIN, StreamId::MAX)), [0]);
+        reread(&stream);
+    }
+
+    #[test]
+    fn memory_is_counted() {
+        let (few, many) = (filled(1_000, LIMITS).mem_bytes(), filled(10_000, LIMITS).mem_bytes());
+        assert!(many > 8 * few && many < 12 * few);
+        let mut stream = filled(10_000, LIMITS);
+        stream.trim(Keep::Len(0), false, 0);
+        assert!(stream.mem_bytes() < few);
+    }
+
+    #[test]
+    fn damaged_blocks_are_refused() {
+        let stream = filled(5, LIMITS);
+        let (master, good) = stream.blocks().next().map(|(m, b)| (m, b.to_vec())).unwrap();
+        let refused = |bytes: &[u8]| Stream::from_blocks([(master, bytes)]).is_err();
+        assert!(!refused(&good));
+        assert!(refused(b"") && refused(listpack::empty()));
+        (0..good.len()).for_each(|cut| assert!(refused(&good[..cut])));
+        let with = |elems: &[&str]| {
+            let mut bytes = listpack::empty().to_vec();
+            listpack::extend(&mut bytes, elems.iter().map(|e| e.as_bytes()));
+            bytes
+        };
+        assert!(!refused(&with(&["1", "0", "1", "f", "0", "2", "0", "0", "v", "4"])));
+        for wrong in [
+            &["2", "0", "1", "f", "0", "2", "0", "0", "v", "4"][..],
+            &["1", "1", "1", "f", "0", "2", "0", "0", "v", "4"],
+            &["0", "0", "9223372036854775807", "f", "0"],
+            &["0", "0", "-1", "0"],
+            &["1", "0", "1", "f", "1", "2", "0", "0", "v", "4"],
+            &["1", "0", "1", "f", "0", "2", "0", "0", "v", "5"],
+            &["1", "0", "1", "f", "0", "2", "0", "0", "v"],
+            &["1", "0", "1", "f", "0", "0", "0", "0", "9223372036854775807", "v", "4"],
+            &["1", "0", "1", "f", "0", "0", "0", "0", "-3", "v", "4"],
+            &["1", "0", "1", "f", "0", "x", "0", "0", "v", "4"],
+            &["1", "0", "1", "f", "0", "2", "-1", "0", "v", "4"],
+            &["2", "0", "1", "f", "0", "2", "1", "0", "v", "4", "2", "1", "0", "v", "4"],
+            &["x", "0", "1", "f", "0", "2", "0", "0", "v", "4"],
+        ] {
+            assert!(refused(&with(wrong)), "{wrong:?}");
+        }
+        let twice = [(master, &good[..]), (master, &good[..])];
+        assert!(Stream::from_blocks(twice).is_err());
+        assert!(Stream::from_blocks([(id(1), &good[..]), (id(3), &good[..])]).is_err());
+        assert!(Stream::from_blocks([(id(1), &good[..]), (id(6), &good[..])]).is_ok());
+    }
+
+    #[derive(Clone, Debug)]
+    enum Op {
+        Add(u64, u64, Vec<(u8, Vec<u8>)>),
+        Delete(usize),
+        TrimLen(u64, bool),
+        TrimFrom(usize, bool),
+        Reread,
+    }
+
+    fn op() -> impl Strategy<Value = Op> {
+        let value = prop_oneof![
+            prop::collection::vec(any::<u8>(), 0..80),
+            (any::<i64>(), 0..64u32).prop_map(|(n, s)| (n >> s).to_string().into_bytes()),
+        ];
+        prop_oneof![
+            20 => (0..3u64, 0..300u64, prop::collection::vec((0..3u8, value), 1..4))
+                .prop_map(|(ms, seq, fields)| Op::Add(ms, seq, fields)),
+            8 => any::<usize>().prop_map(Op::Delete),
+            1 => (0..60u64, any::<bool>()).prop_map(|(n, a)| Op::TrimLen(n, a)),
+            1 => (any::<usize>(), any::<bool>()).prop_map(|(i, a)| Op::TrimFrom(i, a)),
+            1 => Just(Op::Reread),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
+        #[test]
+        fn behaves_as_a_map(ops in prop::collection::vec(op(), 1..150), max_entries in 1..12usize, bounds in any::<[u8; 4]>()) {
+            let limits = NodeLimits { max_bytes: 500, max_entries };
+            let (mut stream, mut model) = (Stream::new(), BTreeMap::<StreamId, Texts>::new());
+            for op in ops {
+                match op {
+                    Op::Add(ms, seq, fields) => {
+                        let last = stream.last_id;
+                        let id = if ms == 0 { StreamId::new(last.ms, last.seq + 1 + seq) } else { StreamId::new(last.ms + ms, seq) };
+                        let fields: Texts = fields.into_iter().map(|(f, v)| (vec![b'a' + f], v)).collect();
+                        let parts: Vec<&[u8]> = fields.iter().flat_map(|(f, v)| [&f[..], v]).collect();
+                        stream.append(id, parts.iter().copied(), limits);
+                        model.insert(id, fields);
+                    }
+                    Op::Delete(i) if !model.is_empty() => {
+                        let id = *model.keys().nth(i % model.len()).unwrap();
+                        prop_assert!(stream.delete(id) && !stream.delete(id));
+                        stream.note_deleted(id);
+                        model.remove(&id);
+                    }
+                    Op::TrimLen(n, approximate) => {
+                        let removed = stream.trim(Keep::Len(n), approximate, 0);
+                        prop_assert!(approximate || stream.len() <= n);
+                        prop_assert!(removed == 0 || stream.len() >= n);
+                        (0..removed).for_each(|_| { model.pop_first(); });
+                    }
+                    Op::TrimFrom(i, approximate) if !model.is_empty() => {
+                        let id = *model.keys().nth(i % model.len()).unwrap();
+                        let removed = stream.trim(Keep::From(id), approximate, 0);
+                        (0..removed).for_each(|_| { model.pop_first(); });
+                        prop_assert!(approximate || model.keys().next() == Some(&id));
+                    }
+                    Op::Reread => {
+                        let (last, again) = (stream.last_id, reread(&stream));
+                        stream = Stream { last_id: last, ..again };
+                    }
+                    _ => {}
+                }
+                prop_assert_eq!(stream.len(), model.len() as u64);
+                prop_assert_eq!(stream.first_id, model.keys().next().copied().unwrap_or_default());
+                prop_assert_eq!(stream.last_live_id(), model.keys().next_back().copied());
+            }
+            let all: Vec<_> = stream.range(StreamId::MIN, StreamId::MAX).map(|(id, f)| (id, texts(f))).collect();
+            prop_assert_eq!(&all, &model.clone().into_iter().collect::<Vec<_>>());
+            let edge = |i: u8| {
+                let id = model.keys().nth(usize::from(i) % model.len().max(1)).copied().unwrap_or_default();
+                if i % 2 == 0 { id } else { id.next().unwrap() }
+            };
+            for (a, b) in [(bounds[0], bounds[1]), (bounds[2], bounds[3])] {
+                let (a, b) = (edge(a), edge(b));
+                let want: Vec<_> = if a <= b { model.range(a..=b).map(|(id, _)| *id).collect() } else { vec![] };
+                let got: Vec<_> = stream.range(a, b).map(|(id, _)| id).collect();
+                prop_assert_eq!(&got, &want);
+                prop_assert!(stream.range_rev(a, b).map(|(id, _)| id).eq(want.into_iter().rev()));
+            }
+            reread(&stream);
+        }
+
+        /// Damaged blocks are refused or read to their end, both ways, without a panic.
+        #[test]
+        fn damage_never_panics(n in 1..8u64, flips in prop::collection::vec((any::<usize>(), any::<u8>()), 1..4)) {
+            let mut stream = filled(n, LIMITS);
+            stream.delete(id(2));
+            let (master, mut bytes) = stream.blocks().next().map(|(m, b)| (m, b.to_vec())).unwrap();
+            for (at, byte) in flips {
+                let at = 6 + at % (bytes.len() - 6);
+                bytes[at] = byte;
+            }
+            if let Ok(mut stream) = Stream::from_blocks([(master, &bytes[..])]) {
+                let mut back = ids(stream.range_rev(StreamId::MIN, StreamId::MAX));
+                back.reverse();
+                prop_assert_eq!(ids(stream.range(StreamId::MIN, StreamId::MAX)), back);
+                stream.trim(Keep::Len(1), false, 0);
+                prop_assert!(stream.len() <= 1);
+            }
         }
     }
 }

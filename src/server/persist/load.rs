@@ -1,0 +1,290 @@
+//! Loading a dump: one thread cuts the file into batches of entries, the others decode and insert them.
+use std::io::Read;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+
+use parking_lot::Mutex;
+
+use crate::command::Env;
+use crate::command::view::{lfu_minutes, lru_clock};
+use crate::rdb::decode::{self, Decoded, Options};
+use crate::rdb::read::{Batch, Checksum, Entry, Item, Reader};
+use crate::rdb::{ErrorKind, RdbError};
+use crate::value::cell::Cell;
+
+/// A batch goes to the decoders at this size.
+const BATCH_BYTES: usize = 256 << 10;
+/// Batches on their way, for each decoder.
+const BATCHES_WAITING: usize = 4;
+/// A value with more elements, or bytes, is decoded straight from the file rather than copied first.
+const LARGE_MIN: u64 = 1 << 20;
+/// Decoders at most: more would wait for the one who reads.
+const DECODERS_MAX: usize = 12;
+
+/// How to load.
+#[derive(Clone, Copy, Debug)]
+pub struct Rules {
+    /// Compare the checksum (`rdbchecksum`).
+    pub checksum: bool,
+    /// Keys that have expired are kept, as they were when an append-only file's preamble was written.
+    pub keep_expired: bool,
+    /// Pass over values of modules rather than fail.
+    pub skip_modules: bool,
+    /// A key that is there already is replaced, not a fault (DEBUG RELOAD MERGE).
+    pub replace: bool,
+}
+
+/// How far loading is, for INFO and the log.
+#[derive(Default, Debug)]
+pub struct Loading {
+    pub active: AtomicBool,
+    pub started_ms: AtomicU64,
+    pub bytes: AtomicU64,
+    pub bytes_total: AtomicU64,
+    pub keys: AtomicU64,
+    pub keys_total: AtomicU64,
+    pub expired: AtomicU64,
+    pub used_at_start: AtomicU64,
+}
+
+/// What a file held besides its entries.
+#[derive(Default, Debug)]
+pub struct Loaded {
+    pub keys: u64,
+    pub expired: u64,
+    /// Collections without elements, which were passed over.
+    pub empty: u64,
+    /// Values of modules that were passed over.
+    pub skipped: u64,
+    pub functions: Vec<Vec<u8>>,
+    pub aux: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+struct Job<'a> {
+    env: &'a Env,
+    rules: Rules,
+    version: u32,
+    now: u64,
+    loading: &'a Loading,
+    failed: Mutex<Option<RdbError>>,
+    stop: AtomicBool,
+    empty: AtomicU64,
+    skipped: AtomicU64,
+    keys: AtomicU64,
+    expired: AtomicU64,
+}
+
+/// Loads a whole dump into the keyspace. Gives what came with it, and what follows its end in the source.
+pub fn load<R: Read>(
+    env: &Env,
+    source: R,
+    size: Option<u64>,
+    rules: Rules,
+    loading: &Loading,
+) -> Result<(Loaded, Vec<u8>, R), RdbError> {
+    let mut reader = Reader::new(source, size, rules.checksum)?;
+    let job = Job {
+        env,
+        rules,
+        version: reader.version(),
+        now: env.clock.now_ms(),
+        loading,
+        failed: Mutex::new(None),
+        stop: AtomicBool::new(false),
+        empty: AtomicU64::new(0),
+        skipped: AtomicU64::new(0),
+        keys: AtomicU64::new(0),
+        expired: AtomicU64::new(0),
+    };
+    let decoders = std::thread::available_parallelism().map_or(1, |n| n.get()).min(DECODERS_MAX);
+    let (full, waiting) = sync_channel::<Batch>(decoders * BATCHES_WAITING);
+    let waiting = Mutex::new(waiting);
+    let mut loaded = std::thread::scope(|scope| {
+        for _ in 0..decoders {
+            let (job, waiting) = (&job, &waiting);
+            let work = move || job.decode_batches(waiting);
+            if let Err(e) = std::thread::Builder::new().name("loader".into()).spawn_scoped(scope, work) {
+                job.fail(RdbError::io(0, &e));
+            }
+        }
+        // Owned by the closure: its end ends the decoders.
+        let full = full;
+        job.read(&mut reader, &full)
+    })
+    .map_err(|e| {
+        job.failed.lock().take().filter(|_| e.is_none()).or(e).unwrap_or_else(|| RdbError::truncated(0))
+    })?;
+    if let Some(e) = job.failed.lock().take() {
+        return Err(e);
+    }
+    loaded.keys = job.keys.load(Relaxed);
+    loaded.expired = job.expired.load(Relaxed);
+    loaded.empty = job.empty.load(Relaxed);
+    loaded.skipped = job.skipped.load(Relaxed);
+    let (rest, source) = reader.into_rest();
+    Ok((loaded, rest, source))
+}
+
+impl Job<'_> {
+    fn fail(&self, error: RdbError) {
+        self.failed.lock().get_or_insert(error);
+        self.stop.store(true, Relaxed);
+    }
+
+    /// Cuts the file up. `Err(None)`: a decoder has failed and says why.
+    fn read<R: Read>(
+        &self,
+        reader: &mut Reader<R>,
+        full: &SyncSender<Batch>,
+    ) -> Result<Loaded, Option<RdbError>> {
+        let mut loaded = Loaded::default();
+        let mut db = 0;
+        let mut batch = Batch::default();
+        let send = |batch: &mut Batch, offset| {
+            self.loading.bytes.store(offset, Relaxed);
+            if !batch.is_empty() {
+                // Nobody takes it only when all decoders have failed.
+                let _ = full.send(std::mem::take(batch));
+            }
+        };
+        loop {
+            if self.stop.load(Relaxed) {
+                return Err(None);
+            }
+            match reader.next_item()? {
+                Item::Aux { key, value } => loaded.aux.push((key, value)),
+                Item::Database(n) => {
+                    db = self.database(n, reader.offset())?;
+                }
+                Item::Size { keys, .. } => {
+                    self.loading.keys_total.fetch_add(keys, Relaxed);
+                }
+                Item::Slot { .. } => {}
+                Item::Function(code) => loaded.functions.push(code),
+                Item::ModuleAux { module } if self.rules.skip_modules => {
+                    tracing::warn!("Skipped what the module type '{module}' had in the file");
+                }
+                Item::ModuleAux { module } => {
+                    let what = format!("data of the module type '{module}', which is not known here");
+                    return Err(Some(RdbError::unsupported(reader.offset(), what)));
+                }
+                Item::Entry(entry) => {
+                    if reader.peek_length()? >= LARGE_MIN {
+                        let key = reader.key().to_vec();
+                        if let Some(decoded) = reader.take_value(&self.options())? {
+                            self.insert(db, &entry, &key, decoded)?;
+                        }
+                        continue;
+                    }
+                    reader.take_into(&mut batch, db as u64)?;
+                    if batch.bytes_len() >= BATCH_BYTES {
+                        send(&mut batch, reader.offset());
+                    }
+                }
+                Item::End(checksum) => {
+                    if checksum == Checksum::Disabled {
+                        tracing::info!("RDB file was saved with checksum disabled: no check performed.");
+                    }
+                    send(&mut batch, reader.offset());
+                    return Ok(loaded);
+                }
+            }
+        }
+    }
+
+    fn database(&self, n: u64, offset: u64) -> Result<usize, RdbError> {
+        let databases = self.env.keyspace.databases();
+        match usize::try_from(n) {
+            Ok(db) if db < databases => {
+                self.env.keyspace.open(db);
+                Ok(db)
+            }
+            _ => {
+                let what = format!("database {n}, but this server is configured to have {databases}");
+                Err(RdbError::corrupt(offset, what))
+            }
+        }
+    }
+
+    fn options(&self) -> Options<'_> {
+        Options {
+            limits: &self.env.limits,
+            seed: self.env.keyspace.seed(),
+            version: self.version,
+            skip_modules: self.rules.skip_modules,
+        }
+    }
+
+    fn decode_batches(&self, waiting: &Mutex<Receiver<Batch>>) {
+        loop {
+            // The lock is held while waiting for a batch: the others wait for the lock instead.
+            let batch = waiting.lock().recv();
+            let Ok(batch) = batch else { return };
+            // After a failure batches are only taken out of the way.
+            if self.stop.load(Relaxed) {
+                continue;
+            }
+            for (db, entry, key, value) in batch.iter() {
+                if !self.rules.keep_expired && entry.expire_ms.is_some_and(|at| at <= self.now as i64) {
+                    self.expired.fetch_add(1, Relaxed);
+                    self.loading.expired.fetch_add(1, Relaxed);
+                    continue;
+                }
+                let decoded = decode::whole_value(entry.ty, key, value, entry.offset, &self.options());
+                if let Err(e) = decoded.and_then(|decoded| self.insert(db as usize, entry, key, decoded)) {
+                    self.fail(e);
+                    break;
+                }
+            }
+        }
+    }
+
+    fn insert(&self, db: usize, entry: &Entry, key: &[u8], decoded: Decoded) -> Result<(), RdbError> {
+        let mut cell = match decoded {
+            Decoded::Cell(cell) => cell,
+            Decoded::Empty => {
+                self.empty.fetch_add(1, Relaxed);
+                return Ok(());
+            }
+            Decoded::Skipped(module) => {
+                tracing::warn!("Skipped key '{}' of the module type '{module}'", key.escape_ascii());
+                self.skipped.fetch_add(1, Relaxed);
+                return Ok(());
+            }
+        };
+        if let Some(at) = entry.expire_ms {
+            if !self.rules.keep_expired && at <= self.now as i64 {
+                self.expired.fetch_add(1, Relaxed);
+                return Ok(());
+            }
+            cell.set_expiry(Some((at.max(0) as u64, 0)));
+        }
+        self.set_access(&cell, entry);
+        let keyspace = &self.env.keyspace;
+        let hash = keyspace.hash(key);
+        let mut locked = keyspace.lock_shard(keyspace.shard_of(hash));
+        let part = locked.db_mut(db, hash);
+        if part.get(hash, key).is_some() {
+            if !self.rules.replace {
+                let what = format!("the key '{}' a second time", key.escape_ascii());
+                return Err(RdbError { kind: ErrorKind::Corrupt, offset: entry.offset, what: what.into() });
+            }
+            drop(part.remove(hash, key));
+        }
+        part.insert(hash, cell);
+        self.keys.fetch_add(1, Relaxed);
+        self.loading.keys.fetch_add(1, Relaxed);
+        Ok(())
+    }
+
+    fn set_access(&self, cell: &Cell, entry: &Entry) {
+        let lfu = self.env.limits.policy().is_lfu();
+        cell.set_access(match (lfu, entry.freq, entry.idle) {
+            (true, freq, _) => lfu_minutes(self.now) << 8 | u32::from(freq.unwrap_or(LFU_INIT)),
+            (false, _, idle) => lru_clock(self.now.saturating_sub(idle.unwrap_or(0).saturating_mul(1000))),
+        });
+    }
+}
+
+/// The counter of a key whose use the file does not tell.
+const LFU_INIT: u8 = 5;

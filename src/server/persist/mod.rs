@@ -1,0 +1,150 @@
+//! Persistence: when data goes to disk and how it comes back. The formats are `rdb`'s and `aof`'s, the files `base::disk`'s;
+//! here is who does what when.
+//!
+//! - `snapshot` writes one consistent state as RDB while everybody goes on; `file` is where it goes.
+//! - `save` is what uses it: SAVE, BGSAVE, save points, the rewrite of the append-only file, the end.
+//! - `append` carries the journal into the append-only file.
+//! - `load` reads a dump on all cores; `start` is what a server does with what it finds.
+mod file;
+mod load;
+mod save;
+mod snapshot;
+mod start;
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock, Weak};
+
+use parking_lot::{Condvar, Mutex};
+
+pub use load::Loading;
+pub use save::{Kind, SaveError, started};
+pub use start::LoadError;
+
+use crate::base::disk::{Disk, OsDisk};
+use crate::command::Env;
+use crate::config::Config;
+use crate::server::Engine;
+
+/// Everything about a server's data on disk.
+pub struct Persistence {
+    disk: Arc<dyn Disk>,
+    engine: OnceLock<Weak<Engine>>,
+    jobs: Mutex<save::Jobs>,
+    /// A job has ended.
+    job_ended: Condvar,
+    /// Libraries of functions that a dump held: kept, and written back, until there is someone to run them.
+    functions: Mutex<Vec<Vec<u8>>>,
+    pub loading: Loading,
+    pub figures: Figures,
+}
+
+/// What INFO tells.
+pub struct Figures {
+    pub last_save_s: AtomicU64,
+    pub last_save_ok: AtomicBool,
+    /// Of the last that ended, and -1 before.
+    pub save_seconds: AtomicI64,
+    pub saves: AtomicU64,
+    pub save_bytes: AtomicU64,
+    /// The most that commands had handed over to a snapshot and that waited for it.
+    pub waiting_peak: AtomicU64,
+    pub rewrite_ok: AtomicBool,
+    pub rewrite_seconds: AtomicI64,
+    pub rewrites: AtomicU64,
+    pub rewrite_failures: AtomicU64,
+    pub loaded_keys: AtomicU64,
+    pub loaded_expired: AtomicU64,
+}
+
+impl Default for Figures {
+    fn default() -> Self {
+        Self {
+            last_save_s: AtomicU64::new(0),
+            last_save_ok: AtomicBool::new(true),
+            save_seconds: AtomicI64::new(-1),
+            saves: AtomicU64::new(0),
+            save_bytes: AtomicU64::new(0),
+            waiting_peak: AtomicU64::new(0),
+            rewrite_ok: AtomicBool::new(true),
+            rewrite_seconds: AtomicI64::new(-1),
+            rewrites: AtomicU64::new(0),
+            rewrite_failures: AtomicU64::new(0),
+            loaded_keys: AtomicU64::new(0),
+            loaded_expired: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Default for Persistence {
+    fn default() -> Self {
+        Self::new(Arc::new(OsDisk))
+    }
+}
+
+impl Persistence {
+    pub fn new(disk: Arc<dyn Disk>) -> Self {
+        Self {
+            disk,
+            engine: OnceLock::new(),
+            jobs: Mutex::default(),
+            job_ended: Condvar::new(),
+            functions: Mutex::default(),
+            loading: Loading::default(),
+            figures: Figures::default(),
+        }
+    }
+
+    /// Tells whose data this is about.
+    pub fn attach(&self, engine: &Arc<Engine>) {
+        let _ = self.engine.set(Arc::downgrade(engine));
+        self.figures.last_save_s.store(engine.env().clock.now_ms() / 1000, Relaxed);
+    }
+
+    fn engine(&self) -> Option<Arc<Engine>> {
+        self.engine.get()?.upgrade()
+    }
+}
+
+/// What the configuration says, read when a job begins.
+struct Settings {
+    dir: PathBuf,
+    dump: PathBuf,
+    compress: bool,
+    checksum: bool,
+    incremental: bool,
+    skip_modules: bool,
+    key_delay_us: i64,
+}
+
+impl Settings {
+    fn read(env: &Env) -> Self {
+        let Some(config) = env.services.find::<Config>() else {
+            // A core without configuration, as tests have: the defaults, here.
+            return Self {
+                dir: ".".into(),
+                dump: "dump.rdb".into(),
+                compress: true,
+                checksum: true,
+                incremental: true,
+                skip_modules: false,
+                key_delay_us: 0,
+            };
+        };
+        let dir = PathBuf::from(config.str("dir"));
+        Self {
+            dump: dir.join(config.str("dbfilename")),
+            dir,
+            compress: config.bool("rdbcompression"),
+            checksum: config.bool("rdbchecksum"),
+            incremental: config.bool("rdb-save-incremental-fsync"),
+            skip_modules: config.bool("rdb-skip-module-values"),
+            key_delay_us: config.int("rdb-key-save-delay"),
+        }
+    }
+
+    /// Where a job writes before it is done.
+    fn temporary(&self, word: &str) -> PathBuf {
+        self.dir.join(format!("temp-{word}-{}.rdb", std::process::id()))
+    }
+}

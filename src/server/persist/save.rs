@@ -1,0 +1,404 @@
+//! Saving: SAVE, BGSAVE, save points, the rewrite of the append-only file. One snapshot at a time.
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::file::FileSink;
+use super::snapshot::{Progress, Snapshot};
+use super::{Persistence, Settings};
+use crate::base::disk;
+use crate::command::env::{PauseMode, REDIS_VERSION, bar};
+use crate::command::{CommandError, Env};
+use crate::config::Config;
+use crate::keyspace::{Locked, ShardSet};
+use crate::rdb;
+use crate::rdb::encode::{self, Options};
+use crate::server::Engine;
+use crate::server::shutdown::Request;
+
+/// What a snapshot is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Kind {
+    /// The dump file.
+    Save,
+    /// The base of the append-only file.
+    Rewrite,
+}
+
+/// A snapshot that is being written.
+struct Job {
+    kind: Kind,
+    progress: Arc<Progress>,
+    began_ms: u64,
+}
+
+#[derive(Default)]
+pub(super) struct Jobs {
+    running: Option<Job>,
+    save_scheduled: bool,
+    rewrite_scheduled: bool,
+    /// When the last save began, and the last rewrite that failed (Unix ms).
+    save_tried_ms: u64,
+    rewrite_failed_ms: u64,
+    /// SHUTDOWN is at work: nothing new begins.
+    ending: bool,
+}
+
+/// Why a save did not begin.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, thiserror::Error)]
+pub enum SaveError {
+    #[error("ERR Background save already in progress")]
+    Saving,
+    #[error("ERR Background append only file rewriting already in progress")]
+    Rewriting,
+    #[error("ERR the server is shutting down")]
+    Ending,
+}
+
+impl From<SaveError> for CommandError {
+    fn from(e: SaveError) -> Self {
+        CommandError::new(e.to_string())
+    }
+}
+
+/// How INFO and others see the job that is running.
+#[derive(Clone, Copy, Debug)]
+pub struct Running {
+    pub kind: Kind,
+    pub began_ms: u64,
+    pub keys: u64,
+    pub keys_total: u64,
+}
+
+/// Writes are held back for as long as an end may take.
+const END_PAUSE_MS: u64 = 3_600_000;
+
+/// After a failed save the save points wait this long before they try again.
+const RETRY_MS: u64 = 5_000;
+
+/// A snapshot that has been cut: it must be written, whatever comes.
+#[must_use]
+pub struct Begun {
+    kind: Kind,
+    snapshot: Arc<Snapshot>,
+    settings: Settings,
+    /// The count of changes at the cut.
+    dirty: u64,
+}
+
+impl Persistence {
+    pub fn running(&self) -> Option<Running> {
+        self.jobs.lock().running.as_ref().map(|job| Running {
+            kind: job.kind,
+            began_ms: job.began_ms,
+            keys: job.progress.keys.load(Relaxed),
+            keys_total: job.progress.keys_total.load(Relaxed),
+        })
+    }
+
+    pub fn scheduled(&self) -> (bool, bool) {
+        let jobs = self.jobs.lock();
+        (jobs.save_scheduled, jobs.rewrite_scheduled)
+    }
+
+    /// Makes the cut for a job, if none is running. `locked` holds every shard; without it they are all locked for an
+    /// instant. The caller holds no shard then.
+    pub fn begin(&self, env: &Env, kind: Kind, locked: Option<&mut Locked<'_>>) -> Result<Begun, SaveError> {
+        let settings = Settings::read(env);
+        let mut jobs = self.jobs.lock();
+        match &jobs.running {
+            _ if jobs.ending => return Err(SaveError::Ending),
+            Some(Job { kind: Kind::Save, .. }) => return Err(SaveError::Saving),
+            Some(Job { kind: Kind::Rewrite, .. }) => return Err(SaveError::Rewriting),
+            None => {}
+        }
+        let now = env.clock.now_ms();
+        match kind {
+            Kind::Save => {
+                jobs.save_scheduled = false;
+                jobs.save_tried_ms = now;
+            }
+            Kind::Rewrite => jobs.rewrite_scheduled = false,
+        }
+        // Registered before the cut, with no lock of ours held while waiting for shards: who holds shards may come here.
+        let progress = Arc::new(Progress::default());
+        jobs.running = Some(Job { kind, progress: progress.clone(), began_ms: now });
+        drop(jobs);
+        let options = Options { compress: settings.compress };
+        let cut = |locked: &mut Locked<'_>| {
+            let dirty = env.gauges.dirty.load(Relaxed);
+            let snapshot = Snapshot::begin(env, locked, options, progress.clone());
+            (snapshot, dirty)
+        };
+        let (snapshot, dirty) = match locked {
+            Some(locked) => cut(locked),
+            None => cut(&mut env.keyspace.lock(&ShardSet::All)),
+        };
+        Ok(Begun { kind, snapshot, settings, dirty })
+    }
+
+    /// Writes what was begun, to its end, and notes how it went.
+    pub fn finish(&self, env: &Env, begun: Begun) -> io::Result<()> {
+        let Begun { kind, snapshot, settings, dirty } = begun;
+        let began = std::time::Instant::now();
+        let result = match kind {
+            Kind::Save => self.write_dump(env, &snapshot, &settings),
+            Kind::Rewrite => self.write_base(env, &snapshot, &settings),
+        };
+        let seconds = began.elapsed().as_secs() as i64;
+        self.figures.waiting_peak.store(snapshot.progress.waiting_peak.load(Relaxed) as u64, Relaxed);
+        let aborted = snapshot.progress.is_aborted();
+        match kind {
+            Kind::Save => self.note_save(env, &result, aborted, seconds, dirty),
+            Kind::Rewrite => self.note_rewrite(env, &result, aborted, seconds),
+        }
+        self.jobs.lock().running = None;
+        self.job_ended.notify_all();
+        result.map(drop)
+    }
+
+    /// Finishes on a thread of its own.
+    pub fn finish_in_background(&self, env: &Env, begun: Begun) -> io::Result<()> {
+        let Some(engine) = self.engine() else { return self.finish(env, begun) };
+        let slot = Arc::new(parking_lot::Mutex::new(Some(begun)));
+        let theirs = slot.clone();
+        let work = move || {
+            crate::base::priority::lower(SNAPSHOT_NICE);
+            let env = engine.env();
+            if let Some(begun) = theirs.lock().take() {
+                // It is noted and logged there.
+                let _ = env.service::<Persistence>().finish(env, begun);
+            }
+        };
+        if let Err(e) = std::thread::Builder::new().name("snapshot".into()).spawn(work) {
+            // The cut is made: its cells must be walked all the same.
+            tracing::warn!("Can't save in background: {e}");
+            let begun = slot.lock().take();
+            if let Some(begun) = begun {
+                begun.snapshot.progress.abort();
+                let _ = self.finish(env, begun);
+            }
+            return Err(e);
+        }
+        Ok(())
+    }
+
+    /// The dump, under a temporary name until it is whole and durable.
+    fn write_dump(&self, env: &Env, snapshot: &Snapshot, settings: &Settings) -> io::Result<u64> {
+        let temporary = settings.temporary("save");
+        let written = self.write_rdb(env, snapshot, settings, &temporary, false);
+        let result = written.and_then(|size| {
+            disk::put_in_place(&*self.disk, &temporary, &settings.dump)?;
+            Ok(size)
+        });
+        if result.is_err() {
+            let _ = self.disk.remove(&temporary);
+        }
+        result
+    }
+
+    fn write_base(&self, env: &Env, snapshot: &Snapshot, settings: &Settings) -> io::Result<u64> {
+        let temporary = settings.dir.join(format!("temp-rewriteaof-bg-{}.aof", std::process::id()));
+        let written = self.write_rdb(env, snapshot, settings, &temporary, true);
+        let result = match written {
+            Ok(size) => Ok(size),
+            Err(e) => Err(e),
+        };
+        if result.is_err() {
+            let _ = self.disk.remove(&temporary);
+        }
+        result
+    }
+
+    fn write_rdb(
+        &self,
+        env: &Env,
+        snapshot: &Snapshot,
+        settings: &Settings,
+        path: &Path,
+        base: bool,
+    ) -> io::Result<u64> {
+        let mut sink = FileSink::new(self.disk.create(path), settings.checksum, settings.incremental);
+        encode::header(&mut sink, snapshot.version());
+        let mut aux = |key: &str, value: &str| encode::aux(&mut sink, key.as_bytes(), value.as_bytes());
+        aux("redis-ver", REDIS_VERSION);
+        aux("redis-bits", &usize::BITS.to_string());
+        aux("ctime", &(env.clock.now_ms() / 1000).to_string());
+        aux("used-mem", &crate::base::alloc::used().to_string());
+        aux("aof-base", if base { "1" } else { "0" });
+        for code in &*self.functions.lock() {
+            encode::function(&mut sink, code, &Options { compress: settings.compress });
+        }
+        snapshot.write(env, &mut sink, key_delay(settings.key_delay_us))?;
+        sink.finish()
+    }
+
+    fn note_save(&self, env: &Env, result: &io::Result<u64>, aborted: bool, seconds: i64, dirty: u64) {
+        let figures = &self.figures;
+        figures.save_seconds.store(seconds, Relaxed);
+        match result {
+            Ok(size) => {
+                env.gauges.dirty.fetch_sub(dirty, Relaxed);
+                figures.last_save_s.store(env.clock.now_ms() / 1000, Relaxed);
+                figures.last_save_ok.store(true, Relaxed);
+                figures.saves.fetch_add(1, Relaxed);
+                figures.save_bytes.store(*size, Relaxed);
+                tracing::info!("DB saved on disk");
+            }
+            // Somebody wanted it so: no failure.
+            Err(_) if aborted => tracing::info!("The save was stopped"),
+            Err(e) => {
+                figures.last_save_ok.store(false, Relaxed);
+                tracing::warn!("Error saving DB on disk: {e}");
+            }
+        }
+        self.raise_bar(env);
+    }
+
+    fn note_rewrite(&self, env: &Env, result: &io::Result<u64>, aborted: bool, seconds: i64) {
+        let figures = &self.figures;
+        figures.rewrite_seconds.store(seconds, Relaxed);
+        match result {
+            Ok(_) => {
+                figures.rewrite_ok.store(true, Relaxed);
+                figures.rewrites.fetch_add(1, Relaxed);
+                figures.rewrite_failures.store(0, Relaxed);
+                tracing::info!("Background AOF rewrite finished successfully");
+            }
+            Err(_) if aborted => tracing::info!("The AOF rewrite was stopped"),
+            Err(e) => {
+                figures.rewrite_ok.store(false, Relaxed);
+                figures.rewrite_failures.fetch_add(1, Relaxed);
+                self.jobs.lock().rewrite_failed_ms = env.clock.now_ms();
+                tracing::warn!("Background AOF rewrite terminated with error: {e}");
+            }
+        }
+    }
+
+    /// Refuses writes after a failed save, if that is configured.
+    pub fn raise_bar(&self, env: &Env) {
+        let refuse = env.services.find::<Config>().is_some_and(|config| {
+            config.bool("stop-writes-on-bgsave-error") && !config.save_points().is_empty()
+        });
+        env.set_bar(bar::SAVE_FAILED, refuse && !self.figures.last_save_ok.load(Relaxed));
+    }
+
+    /// Begins a save or a rewrite as soon as the one that is running has ended.
+    pub fn schedule(&self, kind: Kind) {
+        let mut jobs = self.jobs.lock();
+        match kind {
+            Kind::Save => jobs.save_scheduled = true,
+            Kind::Rewrite => jobs.rewrite_scheduled = true,
+        }
+    }
+
+    /// Stops the job that is running, and waits until it has let go.
+    pub fn stop_job(&self) {
+        let mut jobs = self.jobs.lock();
+        while let Some(job) = &jobs.running {
+            job.progress.abort();
+            self.job_ended.wait(&mut jobs);
+        }
+    }
+
+    /// Waits for the job that is running, if any.
+    pub fn wait_for_job(&self) {
+        let mut jobs = self.jobs.lock();
+        while jobs.running.is_some() {
+            self.job_ended.wait(&mut jobs);
+        }
+    }
+
+    /// Saves what must be saved before the server ends. Writes are held back from here on; if it fails, and the end is
+    /// not forced, everything goes on.
+    pub fn prepare_end(&self, env: &Env, request: Request) -> io::Result<()> {
+        let now = env.clock.now_ms();
+        env.pause(PauseMode::Write, now.saturating_add(END_PAUSE_MS), now);
+        self.stop_job();
+        let points = env.services.find::<Config>().is_some_and(|config| !config.save_points().is_empty());
+        if request.save.unwrap_or(points) {
+            tracing::info!("Saving the final RDB snapshot before exiting.");
+            let saved = self.begin(env, Kind::Save, None).map_err(io::Error::other);
+            if let Err(e) = saved.and_then(|begun| self.finish(env, begun)) {
+                tracing::warn!("Error trying to save the DB, can't exit: {e}");
+                if !request.force {
+                    env.unpause();
+                    return Err(e);
+                }
+            }
+        }
+        self.jobs.lock().ending = true;
+        Ok(())
+    }
+
+    /// What is due by itself: scheduled jobs, save points, a file that has grown.
+    pub fn tick(&self, engine: &Engine) {
+        let env = engine.env();
+        if env.barred.load(Relaxed) & bar::LOADING != 0 {
+            return;
+        }
+        let Some(kind) = self.due(env) else { return };
+        match self.begin(env, kind, None) {
+            Ok(begun) => {
+                tracing::info!("{}", started(kind));
+                let _ = self.finish_in_background(env, begun);
+            }
+            Err(e) => tracing::debug!("{e}"),
+        }
+    }
+
+    fn due(&self, env: &Env) -> Option<Kind> {
+        let now = env.clock.now_ms();
+        let jobs = self.jobs.lock();
+        if jobs.running.is_some() || jobs.ending {
+            return None;
+        }
+        if jobs.rewrite_scheduled {
+            return Some(Kind::Rewrite);
+        }
+        if jobs.save_scheduled {
+            return Some(Kind::Save);
+        }
+        let config = env.services.find::<Config>()?;
+        let changes = env.gauges.dirty.load(Relaxed);
+        let since_s = (now / 1000).saturating_sub(self.figures.last_save_s.load(Relaxed));
+        let may_try = self.figures.last_save_ok.load(Relaxed) || now >= jobs.save_tried_ms + RETRY_MS;
+        let point = config
+            .save_points()
+            .into_iter()
+            .find(|p| changes >= p.changes as u64 && since_s > p.seconds as u64);
+        if let Some(point) = point.filter(|_| may_try) {
+            tracing::info!("{} changes in {} seconds. Saving...", point.changes, point.seconds);
+            return Some(Kind::Save);
+        }
+        None
+    }
+}
+
+/// What the log says of a job that has begun.
+pub fn started(kind: Kind) -> &'static str {
+    match kind {
+        Kind::Save => "Background saving started",
+        Kind::Rewrite => "Background append only file rewriting started",
+    }
+}
+
+/// A snapshot leaves the cores to the workers, but gets on all the same.
+const SNAPSHOT_NICE: i32 = 5;
+
+/// `rdb-key-save-delay`: microseconds a key; a negative one is that fraction of one.
+fn key_delay(us: i64) -> Duration {
+    match u64::try_from(us) {
+        Ok(us) => Duration::from_micros(us),
+        Err(_) => Duration::from_nanos(1000 / us.unsigned_abs()),
+    }
+}
+
+impl Snapshot {
+    /// The lowest version that can hold what was cut.
+    fn version(&self) -> u32 {
+        rdb::VERSION
+    }
+}
