@@ -409,7 +409,7 @@ impl SetOptions {
                 }
                 let n = parse_i64(&args[i + 1]).filter(|n| (1..=i64::from(i32::MAX)).contains(n));
                 let n = n.ok_or(CommandError::new(BAD_COUNT))?;
-                if pairs.len() % 2 != 0 || n != pairs.len() as i64 / 2 {
+                if !pairs.len().is_multiple_of(2) || n != pairs.len() as i64 / 2 {
                     return Err(arity());
                 }
                 return Ok(SetOptions { there, ttl: ttl.unwrap_or(FieldTtl::None), pairs_from: i + 2 });

@@ -224,13 +224,16 @@ impl Db {
     }
 }
 
+/// What a cell has of an expiry heap: when, and its place there.
+type Slot = Option<(u64, u32)>;
+
 /// A cell borrowed for writing. Whatever is done to the cell, the expiry heap is put right when this is dropped.
 pub struct CellMut<'a> {
     cell: &'a mut Cell,
     expiry: &'a mut ExpiryHeap<false>,
     field_expiry: &'a mut ExpiryHeap<true>,
     era: u8,
-    before: (CellAddress, Option<(u64, u32)>, Option<(u64, u32)>),
+    before: (CellAddress, Slot, Slot),
 }
 
 impl CellMut<'_> {

@@ -527,6 +527,39 @@ fn encodings() {
 }
 
 #[test]
+fn info_and_dumps_know_of_them() {
+    both(|t| {
+        t.run("HSET h a 1 b 2");
+        let keyspace = |t: &mut Local| t.run("INFO keyspace").replace("\\r\\n", "\n");
+        assert!(keyspace(t).contains("db0:keys=1,expires=0,avg_ttl=0\n"), "{}", keyspace(t));
+        let plain: usize = t.run("MEMORY USAGE h").parse().unwrap();
+        let digest = t.run("DEBUG DIGEST-VALUE h");
+        t.run("HEXPIRE h 10 FIELDS 1 a");
+        assert!(keyspace(t).contains("db0:keys=1,expires=0,avg_ttl=0,subexpiry=1\n"), "{}", keyspace(t));
+        assert!(t.run("MEMORY USAGE h").parse::<usize>().unwrap() > plain);
+        assert_ne!(t.run("DEBUG DIGEST-VALUE h"), digest);
+        // As it came from DUMP; the reply's text would lose bytes.
+        let raw = t.raw(&["DUMP", "h"]);
+        let start = raw.iter().position(|b| *b == b'\n').expect("a head") + 1;
+        let payload = &raw[start..raw.len() - 2];
+        assert_eq!(t.run_args(&[b"RESTORE".as_slice(), b"again", b"0", payload]), "OK");
+        assert_eq!(t.run("HPEXPIRETIME again FIELDS 2 a b"), "[1700000010000, -1]");
+        assert_eq!(t.run("OBJECT ENCODING again"), t.run("OBJECT ENCODING h"));
+        t.advance(ms(10_000));
+        assert_eq!(t.run("HGETALL again"), r#"["b", "2"]"#);
+        t.run("HSETEX h EX 10 FIELDS 1 a 1");
+        t.run("SWAPDB 0 1");
+        t.run("HSETEX h EX 20 FIELDS 1 a 1");
+        t.advance(ms(10_000));
+        t.run("SELECT 1");
+        assert_eq!(t.run("HKEYS h"), r#"["b"]"#);
+        t.run("FLUSHALL");
+        t.advance(ms(10_000));
+        t.run("SELECT 0");
+    });
+}
+
+#[test]
 fn effects_are_absolute() {
     both(|t| {
         let mut reader = watch(t);

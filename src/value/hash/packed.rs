@@ -69,7 +69,7 @@ impl<'a> Triples<'a> {
     /// Whether the elements are triples in order whose instants are such.
     pub fn validate(self) -> bool {
         let mut before = Some(0);
-        self.0.len() % 3 == 0
+        self.0.len().is_multiple_of(3)
             && self.0.iter().skip(2).step_by(3).all(|elem| {
                 let Some(at) = elem.as_i64().and_then(|at| u64::try_from(at).ok()) else { return false };
                 let at = (at > 0).then_some(at);
