@@ -387,8 +387,9 @@ pub fn put(cell: &mut Cell, field: &[u8], value: &[u8], ttl: FieldTtl, limits: &
             (created, len)
         }
         _ => {
-            let created = cell.large_mut::<HashTable>().put(field, value, ttl);
-            note_soonest(cell);
+            let table = cell.large_mut::<HashTable>();
+            let (created, soonest) = (table.put(field, value, ttl), table.soonest());
+            cell.set_field_expire_ms(soonest);
             return created;
         }
     };
@@ -436,8 +437,9 @@ pub fn remove(cell: &mut Cell, field: &[u8]) -> bool {
             found.is_some()
         }
         _ => {
-            let removed = cell.large_mut::<HashTable>().remove(field);
-            note_soonest(cell);
+            let table = cell.large_mut::<HashTable>();
+            let (removed, soonest) = (table.remove(field), table.soonest());
+            cell.set_field_expire_ms(soonest);
             removed
         }
     }

@@ -721,6 +721,16 @@ fn many_due_fields_do_not_stop_a_command() {
     assert_eq!(t.run("HSET h x 1"), "1");
     assert_eq!(t.run("HLEN h"), "2");
     assert!(t.run("MEMORY USAGE h").parse::<usize>().unwrap() < memory / 20);
+    // A reader of many fields, who gives the lock back, has told before what expired under its eyes.
+    let mut reader = t.engine.env().journal.subscribe();
+    for i in 0..3000 {
+        t.run(&format!("HSET h stays{i} 1"));
+    }
+    t.run("HSETEX h PX 1 FIELDS 1 short 1");
+    journal(&mut reader);
+    t.clock.advance(ms(1));
+    assert_eq!(t.run("HKEYS h").split(',').count(), 3002);
+    assert_eq!(journal(&mut reader), ["HDEL h short"]);
 }
 
 const AT_ONCE: Patience = Patience { bytes: 1, linger: Duration::ZERO, idle: Duration::ZERO };
