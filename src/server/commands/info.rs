@@ -124,6 +124,8 @@ pub fn human(bytes: usize) -> String {
 pub struct DbFacts {
     pub keys: usize,
     pub expires: usize,
+    /// Hashes with fields that expire.
+    pub field_expires: usize,
     /// Bytes of tables and indexes, without the keys and values.
     pub overhead: usize,
     ttl_sum_ms: u64,
@@ -145,6 +147,7 @@ impl DbFacts {
                 let volatile = part.volatile_len();
                 db.keys += part.len();
                 db.expires += volatile;
+                db.field_expires += part.field_volatile_len();
                 db.overhead += part.overhead_bytes();
                 if volatile > 0 && db.ttl_samples < TTL_SAMPLES_MAX {
                     // The heap's order says nothing beyond its first places, so any place is as good as a random one.
@@ -548,8 +551,12 @@ fn cluster(_: &Facts<'_>, out: &mut Text) {
 
 fn keyspace(f: &Facts<'_>, out: &mut Text) {
     for (i, db) in f.dbs.iter().enumerate().filter(|(_, db)| db.keys > 0) {
-        let value = format_args!("keys={},expires={},avg_ttl={}", db.keys, db.expires, db.average_ttl_ms());
-        out.line(&format!("db{i}"), value);
+        let mut value = format!("keys={},expires={},avg_ttl={}", db.keys, db.expires, db.average_ttl_ms());
+        // Redis 7.4 always says it; a client of 7.2's line is spared it as long as it can be.
+        if db.field_expires > 0 {
+            value.push_str(&format!(",subexpiry={}", db.field_expires));
+        }
+        out.line(&format!("db{i}"), format_args!("{value}"));
     }
 }
 
