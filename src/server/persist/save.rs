@@ -232,7 +232,7 @@ impl Persistence {
         let temporary = settings.temporary("save");
         let written = self.write_rdb(env, snapshot, settings, &temporary, false);
         let result = written.and_then(|size| {
-            disk::settle(&*self.disk, &temporary, &settings.dump)?;
+            disk::put_in_place(&*self.disk, &temporary, &settings.dump)?;
             Ok(size)
         });
         if result.is_err() {
