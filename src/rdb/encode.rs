@@ -55,8 +55,10 @@ const INT32_TEXT_MAX: usize = 11;
 
 /// The lowest version that can hold this value.
 pub fn version_needed(cell: &Cell) -> u32 {
-    let _ = cell;
-    super::VERSION
+    match cell.field_expire_ms() {
+        Some(_) => super::VERSION_FIELD_TTL,
+        None => super::VERSION,
+    }
 }
 
 /// The number that tells how `value` writes this cell.

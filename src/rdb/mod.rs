@@ -32,6 +32,8 @@ pub use error::{ErrorKind, RdbError};
 
 /// The version that is written unless the data needs a later one.
 pub const VERSION: u32 = 10;
+/// What fields with a time to live need: Redis 7.4's.
+pub const VERSION_FIELD_TTL: u32 = 12;
 /// The last of Redis's versions that can be read.
 pub const VERSION_REDIS_MAX: u32 = 12;
 /// Valkey's own numbering starts here.

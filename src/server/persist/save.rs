@@ -15,7 +15,6 @@ use crate::command::env::{PauseMode, REDIS_VERSION, bar};
 use crate::command::{CommandError, Env};
 use crate::config::Config;
 use crate::keyspace::{Locked, ShardSet};
-use crate::rdb;
 use crate::rdb::encode::{self, Options};
 use crate::server::Engine;
 use crate::server::shutdown::Request;
@@ -271,7 +270,7 @@ impl Persistence {
         base: bool,
     ) -> io::Result<u64> {
         let mut sink = FileSink::new(self.disk.create(path), settings.checksum, settings.incremental);
-        encode::header(&mut sink, snapshot.version());
+        encode::header(&mut sink, snapshot.version);
         let mut aux = |key: &str, value: &str| encode::aux(&mut sink, key.as_bytes(), value.as_bytes());
         aux("redis-ver", REDIS_VERSION);
         aux("redis-bits", &usize::BITS.to_string());
@@ -550,12 +549,5 @@ fn key_delay(us: i64) -> Duration {
     match u64::try_from(us) {
         Ok(us) => Duration::from_micros(us),
         Err(_) => Duration::from_nanos(1000 / us.unsigned_abs()),
-    }
-}
-
-impl Snapshot {
-    /// The lowest version that can hold what was cut.
-    fn version(&self) -> u32 {
-        rdb::VERSION
     }
 }

@@ -16,6 +16,7 @@ use super::file::FileSink;
 use crate::command::Env;
 use crate::command::view::lru_clock;
 use crate::keyspace::{Capture, Locked};
+use crate::rdb;
 use crate::rdb::encode::{self, Access, Options};
 use crate::value::cell::{Cell, Kind};
 use crate::value::table::Table;
@@ -78,6 +79,8 @@ pub struct Snapshot {
     pub progress: Arc<Progress>,
     /// Keys and keys with a TTL by database, at the cut.
     sizes: Vec<(u64, u64)>,
+    /// The lowest RDB version that can hold what was cut.
+    pub version: u32,
 }
 
 impl Capture for Snapshot {
@@ -124,6 +127,8 @@ impl Snapshot {
             })
         };
         let sizes: Vec<_> = (0..databases).map(size).collect();
+        let fields_expire =
+            (0..databases).any(|db| locked.parts(db).any(|part| part.field_volatile_len() > 0));
         progress.keys_total.store(sizes.iter().map(|s| s.0).sum(), Relaxed);
         let (evicts, policy) = (env.limits.maxmemory.get() > 0, env.limits.policy());
         let snapshot = Arc::new(Snapshot {
@@ -141,6 +146,7 @@ impl Snapshot {
             pieces: Mutex::default(),
             progress,
             sizes,
+            version: if fields_expire { rdb::VERSION_FIELD_TTL } else { rdb::VERSION },
         });
         let capture: Arc<dyn Capture> = snapshot.clone();
         locked.begin_cut(&capture);
