@@ -144,16 +144,18 @@ fn wrong_form(args: Args<'_>) -> CommandError {
     ])
 }
 
-/// The cell of a stream for a command that reads and writes it; counts as a read.
+/// The cell of a stream for a command that reads and writes it; counts as a read. Of a key that is absent the caller tells
+/// with `missed`.
 fn open<'v>(keys: &'v mut View<'_>, key: &[u8]) -> Result<Option<CellMut<'v>>, CommandError> {
     let stats = keys.stats();
-    if !keys.present(key) {
-        // Counts the miss and tells of it.
-        keys.get(key);
-        return Ok(None);
-    }
-    stats.hits.add(1);
-    keys.get_mut_type(key, Type::Stream)
+    let found = keys.get_mut_type(key, Type::Stream);
+    stats.hits.add(u64::from(!matches!(found, Ok(None))));
+    found
+}
+
+/// Counts the look-up of a key that is absent.
+fn missed(keys: &mut View<'_>, key: &[u8]) {
+    keys.get(key);
 }
 
 /// Runs `f` with the stream to read and its groups to write; they are apart in the meantime.
@@ -548,6 +550,7 @@ impl<'a> Read<'a> {
         let now = ctx.now();
         let mut journal = Journal::new(ctx);
         let Some(mut cell) = open(&mut ctx.keys, key)? else {
+            missed(&mut ctx.keys, key);
             return self.check(None, key, id).map(|_| false);
         };
         let (from, cost) = self.check(Some(stream_of(&cell)), key, id)?;
@@ -719,6 +722,7 @@ fn as_7_0(ctx: &Context<'_>, read: &Read<'_>, error: CommandError) -> CommandErr
 
 fn xack(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let Some(mut cell) = open(&mut ctx.keys, args.at(1))? else {
+        missed(&mut ctx.keys, args.at(1));
         ctx.reply.int(0);
         return Ok(());
     };
@@ -809,7 +813,10 @@ fn xclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let now = ctx.now();
     let budget = budget(ctx);
     let mut journal = Journal::new(ctx);
-    let Some(mut cell) = open(&mut ctx.keys, key)? else { return Err(no_key_or_group(key, name, b"")) };
+    let Some(mut cell) = open(&mut ctx.keys, key)? else {
+        missed(&mut ctx.keys, key);
+        return Err(no_key_or_group(key, name, b""));
+    };
     if stream_of(&cell).groups.get(name).is_none() {
         return Err(no_key_or_group(key, name, b""));
     }
@@ -895,7 +902,10 @@ fn xautoclaim(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         }
         i += 1;
     }
-    let Some(mut cell) = open(&mut ctx.keys, key)? else { return Err(no_key_or_group(key, name, b"")) };
+    let Some(mut cell) = open(&mut ctx.keys, key)? else {
+        missed(&mut ctx.keys, key);
+        return Err(no_key_or_group(key, name, b""));
+    };
     let Some(group) = stream_of(&cell).groups.get(name) else {
         return Err(no_key_or_group(key, name, b""));
     };

@@ -36,7 +36,6 @@ pub const GROUPS: &str = "\
 =  XCLAIM $x g [a|b] 0 $od* [LASTID $od|LASTID $id JUSTID|FORCE RETRYCOUNT 7|FORCE IDLE 5 TIME 7]
 =  XCLAIM $x g [a|b] [0|$v] $id [|NONSENSE|IDLE x|RETRYCOUNT x|TIME x|LASTID x|IDLE]
 =  XAUTOCLAIM $x [g|h] [a|b] [0|99999999] [-|0|$od|(0] [|COUNT 1|COUNT 2|COUNT $c|COUNT $n|JUSTID|$v]
-=  XAUTOCLAIM $x g [a|b] 0 0 COUNT 2
 =  XDEL $x $od*
 =  XTRIM $x MAXLEN $c
 =  XINFO STREAM $x

@@ -267,7 +267,7 @@ impl Group {
         let Some(consumer) = self.consumers.get_mut(&nack.consumer) else { return };
         let before = consumer.pending.mem_bytes();
         match self.pending.insert(entry, nack) {
-            Some(old) if old.consumer == nack.consumer => return,
+            Some(old) if old.consumer == nack.consumer => {}
             old => {
                 consumer.pending.insert(entry, ());
                 self.owned = self.owned - before + consumer.pending.mem_bytes();
