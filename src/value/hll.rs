@@ -434,16 +434,21 @@ pub fn count_registers(registers: &Registers) -> u64 {
     histogram.estimate()
 }
 
-/// A sparse one's runs as text: `Z:` and `z:` are zeros, `v:` a value and its count.
+/// A sparse one's runs as text, whether they are right or not: `Z:` and `z:` are zeros, `v:` a value and its count.
 pub fn describe(sparse: &[u8]) -> Result<String, Corrupt> {
+    if sparse.len() > SPARSE_LEN_MAX {
+        return Err(Corrupt);
+    }
     let mut runs = Vec::new();
-    each_run(sparse, |_, run| {
+    let mut at = HEADER;
+    while let Some(run) = run_at(sparse, at) {
         runs.push(match run {
             Run { value: 0, len, size: 1 } => format!("z:{len}"),
             Run { value: 0, len, .. } => format!("Z:{len}"),
             Run { value, len, .. } => format!("v:{value},{len}"),
         });
-    })?;
+        at += run.size;
+    }
     Ok(runs.join(" "))
 }
 
@@ -539,7 +544,7 @@ mod tests {
             let mut bytes = head(tail);
             assert_eq!(count(&bytes), Err(Corrupt), "{tail:?}");
             assert_eq!(to_dense(&bytes), Err(Corrupt));
-            assert_eq!(describe(&bytes), Err(Corrupt));
+            assert_eq!(describe(&bytes).is_err(), tail.len() > 60_000);
             // It may find the register, but never anything outside.
             for index in [0, 63, 64, 8000, REGISTERS - 1] {
                 let _ = sparse_set(&mut bytes, index, 3, 3000);
