@@ -73,7 +73,7 @@ fn create(key: &[u8]) -> Cell {
     cell
 }
 
-/// Raises a register; tells whether it was lower.
+/// Raises a register; tells whether it was lower. If so, the cached cardinality is out of date.
 #[inline]
 fn raise(cell: &mut Cell, index: usize, value: u8, sparse_max: usize) -> Result<bool, Corrupt> {
     let set = match cell.big() {
@@ -81,7 +81,9 @@ fn raise(cell: &mut Cell, index: usize, value: u8, sparse_max: usize) -> Result<
             if hll::dense_get(bytes, index) >= value {
                 return Ok(false);
             }
-            hll::dense_set(cell.big_mut().ok_or(Corrupt)?, index, value);
+            let bytes = cell.big_mut().ok_or(Corrupt)?;
+            hll::dense_set(bytes, index, value);
+            hll::invalidate(bytes);
             return Ok(true);
         }
         // Before it is copied from whoever shares it.
@@ -95,6 +97,7 @@ fn raise(cell: &mut Cell, index: usize, value: u8, sparse_max: usize) -> Result<
         Set::TooMuch => {
             let mut dense = with_bytes(cell, hll::to_dense)?;
             hll::dense_set(&mut dense, index, value);
+            hll::invalidate(&mut dense);
             cell.set_big(Arc::new(dense));
             Ok(true)
         }
@@ -117,9 +120,6 @@ fn pfadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
                     break;
                 }
             }
-        }
-        if raised > 0 {
-            edit_bytes(cell, 0, hll::invalidate);
         }
         cell.set_mutated();
         result

@@ -169,42 +169,83 @@ fn each_run(bytes: &[u8], mut f: impl FnMut(usize, Run)) -> Result<(), Corrupt> 
     if first == REGISTERS { Ok(()) } else { Err(Corrupt) }
 }
 
-/// Where the run of a register begins, the index of its first one, and where the run before it begins.
-fn find(bytes: &[u8], index: usize) -> Option<(usize, usize, Option<usize>)> {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    let (mut at, mut first, mut prev) = (HEADER, 0, None);
-    loop {
-        let mut single = at + 1;
-        if let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-            let word = u64::from_le_bytes(*word);
-            let wide = word >> 6 & !(word >> 7) & ONES;
-            if wide == 0 {
-                // Eight runs of a byte each: their lengths, side by side, and then their sum.
-                let values = word >> 7 & ONES;
-                let lens = (word & (0x3f * ONES ^ values * 0x3c)) + ONES;
-                let pairs = (lens & 0x00ff_00ff_00ff_00ff) + (lens >> 8 & 0x00ff_00ff_00ff_00ff);
-                let sum = (pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48) as usize;
-                if first + sum <= index {
-                    first += sum;
-                    at += 8;
-                    prev = Some(at - 1);
-                    continue;
-                }
-                single = at + 8;
-            } else {
-                single = at + wide.trailing_zeros() as usize / 8 + 1;
+const ONES: u64 = 0x0101_0101_0101_0101;
+
+/// By which of eight bytes look like the first of a run of two (a bit each, the first byte lowest): the bytes that are,
+/// given that a run begins with the first. What looks like one behind one is its second byte.
+static WIDE: [u64; 256] = {
+    let mut table = [0; 256];
+    let mut looks = 0;
+    while looks < 256 {
+        let mut i = 0;
+        while i < 8 {
+            if looks >> i & 1 == 1 {
+                table[looks] |= 0xff << (8 * i);
+                i += 1;
             }
+            i += 1;
         }
-        while at < single {
-            let run = run_at(bytes, at)?;
-            if index < first + run.len {
-                return Some((at, first, prev));
-            }
-            first += run.len;
-            prev = Some(at);
-            at += run.size;
+        looks += 1;
+    }
+    table
+};
+
+/// The sum of the bytes.
+#[inline(always)]
+fn sum(bytes: u64) -> usize {
+    let pairs = (bytes & 0x00ff_00ff_00ff_00ff) + (bytes >> 8 & 0x00ff_00ff_00ff_00ff);
+    (pairs.wrapping_mul(0x0001_0001_0001_0001) >> 48) as usize
+}
+
+/// Where the run of a register begins, the index of its first one, and where the run before it begins.
+///
+/// Eight bytes at a time, whose lengths are added up side by side; what one step hands to the next is hardly more than
+/// whether its last byte was half a run.
+fn find(bytes: &[u8], index: usize) -> Option<(usize, usize, Option<usize>)> {
+    let (mut at, mut first) = (HEADER, 0);
+    let mut before = None;
+    let mut half = 0;
+    while let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let word = u64::from_le_bytes(*word);
+        let values = word >> 7 & ONES;
+        let single = (word & ((0x3f * ONES) ^ (values * 0x3c))) + ONES;
+        let looks = (word >> 6 & !values & ONES).wrapping_mul(0x0102_0408_1020_4080) >> 56;
+        let wide = WIDE[(looks & !half) as usize & 255];
+        let second = (wide << 8) | (half * 0xff);
+        let low = (single & !(wide | second)) | (word & second) | (wide & ONES);
+        let high = word & wide & (0x3f * ONES);
+        let len = sum(low) + (sum(high) << 8);
+        if first + len > index {
+            break;
+        }
+        before = Some(at + half as usize);
+        first += len;
+        half = wide >> 63;
+        at += 8;
+    }
+    if half == 1 {
+        // Back to where that run begins.
+        at -= 1;
+        first -= (usize::from(bytes.get(at)? & 0x3f) << 8) + 1;
+    }
+    let mut prev = None;
+    loop {
+        let run = run_at(bytes, at)?;
+        if index < first + run.len {
+            break;
+        }
+        first += run.len;
+        prev = Some(at);
+        at += run.size;
+    }
+    if let (None, Some(mut last)) = (prev, before) {
+        // It begins where eight bytes ended: the last run within those.
+        while last < at {
+            prev = Some(last);
+            last += run_at(bytes, last)?.size;
         }
     }
+    Some((at, first, prev))
 }
 
 /// Raises a register of a sparse one, and the cached cardinality is out of date. The bytes that come out are those that
@@ -239,7 +280,7 @@ pub fn sparse_set(
         } else if len <= ZEROS_MAX {
             runs[*n] = (len - 1) as u8;
         } else {
-            runs[*n] = 0x40 | (len - 1 >> 8) as u8;
+            runs[*n] = 0x40 | ((len - 1) >> 8) as u8;
             runs[*n + 1] = (len - 1) as u8;
             *n += 1;
         }
@@ -370,7 +411,7 @@ impl Histogram {
     /// The cardinality that such registers speak of. Otmar Ertl, "New cardinality estimation algorithms for HyperLogLog
     /// sketches" (arXiv:1702.01284), algorithm 6.
     fn estimate(&self) -> u64 {
-        const ALPHA: f64 = 0.721347520444481703680;
+        const ALPHA: f64 = 0.7213475204444817;
         let m = REGISTERS as f64;
         let mut z = m * tau((m - self.of(COUNT_MAX)) / m);
         for value in (1..COUNT_MAX).rev() {
@@ -579,6 +620,29 @@ mod tests {
             let was = dense.clone();
             pack(model, &mut dense);
             prop_assert_eq!(dense, was);
+        }
+
+        #[test]
+        fn registers_are_found_as_one_by_one(words in prop::collection::vec((any::<u64>(), any::<u64>(), any::<u64>()), 0..20), index in 0..REGISTERS) {
+            let mut bytes = vec![0; HEADER];
+            for (word, wide, short) in words {
+                // Many that look like runs of two, and not too long ones.
+                let word = (word & !(wide & 0x8080_8080_8080_8080)) | (wide & 0x4040_4040_4040_4040);
+                bytes.extend((word & !(short & 0x3838_3838_3838_3838)).to_le_bytes());
+            }
+            let (mut at, mut first, mut prev) = (HEADER, 0, None);
+            let expected = loop {
+                match run_at(&bytes, at) {
+                    None => break None,
+                    Some(run) if index < first + run.len => break Some((at, first, prev)),
+                    Some(run) => {
+                        prev = Some(at);
+                        first += run.len;
+                        at += run.size;
+                    }
+                }
+            };
+            prop_assert_eq!(find(&bytes, index), expected);
         }
 
         #[test]

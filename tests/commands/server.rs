@@ -431,12 +431,11 @@ fn waits_for(fact: &Fact) -> Option<&'static str> {
         _ if fact.origin != "both" => "not of Redis 7.2",
         _ if fact.flags.iter().any(|f| f == "only_sentinel") || fact.group == "sentinel" => "Sentinel: never",
         ("cluster", _) => "cluster",
-        ("geo" | "hyperloglog" | "stream" | "scripting", _) => "geo, HyperLogLog, streams and scripts",
+        ("stream" | "scripting", _) => "streams and scripts",
         (_, "acl") => "access control lists",
         (_, "dump" | "restore" | "restore-asking" | "migrate") => "persistence",
         (_, "sync" | "psync" | "replconf" | "wait" | "waitaof" | "failover") => "replication",
         _ if CACHING.contains(&fact.name.as_str()) => "client-side caching",
-        (_, "pfdebug" | "pfselftest") => "geo, HyperLogLog, streams and scripts",
         _ => return None,
     };
     Some(part)
