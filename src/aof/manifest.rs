@@ -186,8 +186,9 @@ impl Manifest {
         self.retire_before(u64::MAX);
     }
 
-    pub fn forget_history(&mut self) {
-        self.history.clear();
+    /// Forgets the history that `keep` is false for.
+    pub fn retain_history(&mut self, keep: impl FnMut(&Entry) -> bool) {
+        self.history.retain(keep);
     }
 
     /// The old single file becomes the base, under the name that it has.
@@ -293,7 +294,7 @@ mod tests {
         let text = "file x.2.base.aof seq 2 type b\nfile x.1.incr.aof seq 1 type h\n\
                     file x.2.incr.aof seq 2 type h\nfile x.1.base.rdb seq 1 type h\nfile x.3.incr.aof seq 3 type i\n";
         assert_eq!(String::from_utf8(m.text()).unwrap(), text);
-        m.forget_history();
+        m.retain_history(|_| false);
         m.retire_all();
         assert_eq!(m.text(), b"file x.2.base.aof seq 2 type b\nfile x.3.incr.aof seq 3 type h\n");
         assert_eq!(m.next_incr(&at).name, "x.4.incr.aof");

@@ -121,12 +121,14 @@ impl Store {
         }
     }
 
-    pub(super) fn remove_if_there(&self, path: &Path) {
+    /// Whether it is there no more.
+    pub(super) fn remove_if_there(&self, path: &Path) -> bool {
         match self.disk.remove(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!("Can't remove {}: {e}", path.display());
+                false
             }
-            _ => {}
+            _ => true,
         }
     }
 
@@ -222,12 +224,17 @@ impl Store {
         self.settle()?;
         let mut manifest = self.manifest.clone();
         let in_use: Vec<_> = manifest.files().map(|entry| entry.name.clone()).collect();
-        for entry in manifest.history().iter().filter(|entry| !in_use.contains(&entry.name)) {
-            tracing::info!("Removing the history file {} in the background", entry.name.display());
-            self.remove_if_there(&self.layout.path(&entry.name));
-        }
-        manifest.forget_history();
-        match manifest.is_empty() {
+        manifest.retain_history(|entry| {
+            let is_in_use = in_use.contains(&entry.name);
+            if !is_in_use {
+                tracing::info!("Removing the history file {} in the background", entry.name.display());
+            }
+            !is_in_use && !self.remove_if_there(&self.layout.path(&entry.name))
+        });
+        // Else a crash could bring back a file that no manifest knows.
+        let synced = self.disk.sync_dir(self.layout.dir());
+        synced.map_err(|e| StoreError::io("Can't sync the append-only dir", e))?;
+        match manifest.text().is_empty() {
             true => Ok(()),
             false => self.install(manifest),
         }
