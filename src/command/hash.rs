@@ -1,11 +1,11 @@
 //! The hash family.
 use crate::base::longdouble::LongDouble;
 use crate::base::num::{fmt_i64, parse_i64};
-use crate::command::{Arity, Command, CommandError, Context, Group, Outcome, notify};
+use crate::command::{Arity, Command, CommandError, Context, Group, Outcome, View, notify};
 use crate::resp::args::{Args, OwnedArgs, eq_nocase};
 use crate::resp::reply::Reply;
 use crate::value::cell::{Cell, Type};
-use crate::value::hash::{self, HashPin, HashRef};
+use crate::value::hash::{self, FieldTtl, HashPin, HashRef};
 use crate::value::listpack::Elem;
 
 pub fn commands() -> Vec<Command> {
@@ -163,7 +163,7 @@ fn hset(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 /// Lets `f` change the hash, a new one where the key is absent. `f` leaves at least one field.
-fn write<R>(
+pub(super) fn write<R>(
     ctx: &mut Context<'_>,
     key: &[u8],
     f: impl FnOnce(&mut Cell, &crate::base::limits::Limits, u64) -> R,
@@ -179,8 +179,9 @@ fn write<R>(
 }
 
 fn hsetnx(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let horizon = ctx.keys.horizon;
     let exists = match ctx.keys.get_mut_type(&args[1], Type::Hash)? {
-        Some(cell) => HashRef::of(&cell).contains(&args[2]),
+        Some(cell) => HashRef::at(&cell, horizon).contains(&args[2]),
         None => false,
     };
     if !exists {
@@ -191,8 +192,14 @@ fn hsetnx(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
+/// The hash as it is now, without fields whose time has come.
+pub(super) fn read<'v>(keys: &'v mut View<'_>, key: &[u8]) -> Result<Option<HashRef<'v>>, CommandError> {
+    let horizon = keys.horizon;
+    Ok(keys.get_type(key, Type::Hash)?.map(|cell| HashRef::at(cell, horizon)))
+}
+
 fn hget(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let found = ctx.keys.get_type(&args[1], Type::Hash)?.and_then(|cell| HashRef::of(cell).get(&args[2]));
+    let found = read(&mut ctx.keys, &args[1])?.and_then(|hash| hash.get(&args[2]));
     match found {
         Some(value) => write_elem(ctx.reply, value),
         None => ctx.reply.null(),
@@ -202,7 +209,7 @@ fn hget(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 fn hmget(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     ctx.slow_lane(args.len())?;
-    let hash = ctx.keys.get_type(&args[1], Type::Hash)?.map(HashRef::of);
+    let hash = read(&mut ctx.keys, &args[1])?;
     ctx.reply.array(args.len() - 2);
     for field in args.iter().skip(2) {
         match hash.and_then(|hash| hash.get(field)) {
@@ -228,19 +235,20 @@ fn visit(
         .filter(|c| c.kind().is_large() && c.ty() == Type::Hash)
         .map(|c| HashRef::of(c).len());
     ctx.slow_lane(len.unwrap_or(0))?;
+    let horizon = ctx.keys.horizon;
     let Some(cell) = ctx.keys.get_type(key, Type::Hash)? else {
         start(ctx.reply, 0);
         return Ok(());
     };
     if len.is_some_and(|len| len > crate::command::SLOW_LANE_COST)
-        && let Some(pin) = HashPin::of(cell)
+        && let Some(pin) = HashPin::of(cell, horizon)
     {
         ctx.release_keys();
         start(ctx.reply, pin.get().len());
         pin.get().iter().for_each(|(field, value)| each(ctx.reply, field, value));
         return Ok(());
     }
-    let hash = HashRef::of(cell);
+    let hash = HashRef::at(cell, horizon);
     start(ctx.reply, hash.len());
     hash.iter().for_each(|(field, value)| each(ctx.reply, field, value));
     Ok(())
@@ -288,20 +296,19 @@ fn hdel(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn hlen(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let len = ctx.keys.get_type(&args[1], Type::Hash)?.map_or(0, |cell| HashRef::of(cell).len());
+    let len = read(&mut ctx.keys, &args[1])?.map_or(0, HashRef::len);
     ctx.reply.int(len as i64);
     Ok(())
 }
 
 fn hexists(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let found =
-        ctx.keys.get_type(&args[1], Type::Hash)?.is_some_and(|cell| HashRef::of(cell).contains(&args[2]));
+    let found = read(&mut ctx.keys, &args[1])?.is_some_and(|hash| hash.contains(&args[2]));
     ctx.reply.int(i64::from(found));
     Ok(())
 }
 
 fn hstrlen(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let found = ctx.keys.get_type(&args[1], Type::Hash)?.and_then(|cell| HashRef::of(cell).get(&args[2]));
+    let found = read(&mut ctx.keys, &args[1])?.and_then(|hash| hash.get(&args[2]));
     ctx.reply.int(found.map_or(0, |value| value.len() as i64));
     Ok(())
 }
@@ -309,8 +316,9 @@ fn hstrlen(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 fn hincrby(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (key, field) = (&args[1], &args[2]);
     let by = parse_i64(&args[3]).ok_or(CommandError::NOT_INTEGER)?;
+    let horizon = ctx.keys.horizon;
     let old = match ctx.keys.get_mut_type(key, Type::Hash)? {
-        Some(cell) => match HashRef::of(&cell).get(field) {
+        Some(cell) => match HashRef::at(&cell, horizon).get(field) {
             Some(Elem::Int(n)) => n,
             Some(Elem::Str(text)) => parse_i64(text).ok_or(CommandError::new(NOT_INTEGER))?,
             None => 0,
@@ -320,7 +328,7 @@ fn hincrby(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let n = old.checked_add(by).ok_or(CommandError::OVERFLOW)?;
     let mut text = [0; 20];
     let text = fmt_i64(&mut text, n);
-    write(ctx, key, |cell, limits, seed| hash::set(cell, field, text, limits, seed))?;
+    write(ctx, key, |cell, limits, seed| hash::put(cell, field, text, FieldTtl::Keep, limits, seed))?;
     ctx.keys.signal(notify::HASH, "hincrby", key);
     ctx.reply.int(n);
     Ok(())
@@ -332,15 +340,17 @@ fn hincrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if by.is_nan() || by.is_infinite() {
         return Err(CommandError::new(NAN_OR_INFINITY));
     }
-    let old = match ctx.keys.get_mut_type(key, Type::Hash)? {
-        Some(cell) => match HashRef::of(&cell).get(field) {
-            Some(value) => {
+    let horizon = ctx.keys.horizon;
+    let (old, expires) = match ctx.keys.get_mut_type(key, Type::Hash)? {
+        Some(cell) => match HashRef::at(&cell, horizon).get_with_ttl(field) {
+            Some((value, at)) => {
                 let mut text = [0; 20];
-                LongDouble::parse(value.to_cow(&mut text)).ok_or(CommandError::new(NOT_FLOAT))?
+                let old = LongDouble::parse(value.to_cow(&mut text)).ok_or(CommandError::new(NOT_FLOAT))?;
+                (old, at.is_some())
             }
-            None => LongDouble::ZERO,
+            None => (LongDouble::ZERO, false),
         },
-        None => LongDouble::ZERO,
+        None => (LongDouble::ZERO, false),
     };
     let sum = old.add(by);
     if sum.is_nan() || sum.is_infinite() {
@@ -348,10 +358,16 @@ fn hincrbyfloat(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     let mut text = Vec::new();
     sum.write_human(&mut text);
-    write(ctx, key, |cell, limits, seed| hash::set(cell, field, &text, limits, seed))?;
+    write(ctx, key, |cell, limits, seed| hash::put(cell, field, &text, FieldTtl::Keep, limits, seed))?;
     ctx.keys.signal(notify::HASH, "hincrbyfloat", key);
     // The sum as it came out here: arithmetic elsewhere may round otherwise.
-    ctx.keys.effect(|| OwnedArgs::from_iter([b"HSET", key, field, &text[..]]));
+    ctx.keys.effect(|| {
+        if expires {
+            OwnedArgs::from_iter([b"HSETEX", key, b"KEEPTTL", b"FIELDS", b"1", field, &text[..]])
+        } else {
+            OwnedArgs::from_iter([b"HSET", key, field, &text[..]])
+        }
+    });
     ctx.reply.bulk(&text);
     Ok(())
 }
@@ -361,7 +377,7 @@ fn hrandfield(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let Some(count) = args.get(2) else {
         // The generator lies beside the keys, which the cell borrows.
         let mut rng = ctx.keys.rng.fork();
-        match ctx.keys.get_type(key, Type::Hash)?.and_then(|cell| HashRef::of(cell).random(&mut rng)) {
+        match read(&mut ctx.keys, key)?.and_then(|hash| hash.random(&mut rng)) {
             Some((field, _)) => write_elem(ctx.reply, field),
             None => ctx.reply.null(),
         }
@@ -398,11 +414,11 @@ fn random_fields(ctx: &mut Context<'_>, key: &[u8], count: i64, with_values: boo
     }
     let room = ctx.output_limit().unwrap_or(usize::MAX);
     let mut rng = ctx.keys.rng.fork();
-    let Some(cell) = ctx.keys.get_type(key, Type::Hash)? else {
+    let hash = read(&mut ctx.keys, key)?.filter(|hash| !hash.is_empty());
+    let Some(hash) = hash else {
         ctx.reply.empty_array();
         return Ok(());
     };
-    let hash = HashRef::of(cell);
     let n = if count < 0 { wanted } else { wanted.min(hash.len()) };
     let reply = &mut *ctx.reply;
     let nested = with_values && reply.resp3();
@@ -418,27 +434,12 @@ fn random_fields(ctx: &mut Context<'_>, key: &[u8], count: i64, with_values: boo
         }
         reply.total_len() <= room
     };
-    match hash {
-        _ if count >= 0 => hash.sample(n, &mut rng, |field, value| {
+    if count < 0 {
+        hash.draw(n, &mut rng, put);
+    } else {
+        hash.sample(n, &mut rng, |field, value| {
             put(field, value);
-        }),
-        HashRef::Packed(lp) => {
-            let pairs: Vec<_> = lp.pairs().collect();
-            for _ in 0..n {
-                let (field, value) = pairs[rng.below(pairs.len() as u64) as usize];
-                if !put(field, value) {
-                    break;
-                }
-            }
-        }
-        HashRef::Table(_) => {
-            for _ in 0..n {
-                let Some((field, value)) = hash.random(&mut rng) else { break };
-                if !put(field, value) {
-                    break;
-                }
-            }
-        }
+        });
     }
     Ok(())
 }

@@ -48,6 +48,7 @@ pub fn encoding_name(cell: &Cell, limits: &Limits) -> &'static str {
         Kind::StrRaw if cell.body().len() <= EMBSTR_MAX && !cell.is_mutated() => "embstr",
         Kind::StrRaw | Kind::StrBig => "raw",
         Kind::ListPacked | Kind::SetPacked | Kind::HashPacked | Kind::ZSetPacked => "listpack",
+        Kind::HashPackedTtl => "listpackex",
         Kind::ListDeque => "quicklist",
         Kind::SetInts => "intset",
         Kind::SetTable | Kind::HashTable => "hashtable",

@@ -179,9 +179,10 @@ fn scan_value(
 }
 
 fn hscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let horizon = ctx.keys.horizon;
     scan_value(ctx, args, Type::Hash, |cell, step| {
         let (cursor, count) = (step.cursor, step.options.count);
-        HashRef::of(cell).scan(cursor, count, &mut |field, value| step.emit(field, Some(value)))
+        HashRef::at(cell, horizon).scan(cursor, count, &mut |field, value| step.emit(field, Some(value)))
     })
 }
 

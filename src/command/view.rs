@@ -10,11 +10,12 @@ use crate::base::rng::Rng;
 use crate::command::env::Env;
 use crate::command::notify::{self, Event};
 use crate::command::stats::WorkerStats;
-use crate::command::{Command, CommandError, Flags, Lane};
+use crate::command::{Command, CommandError, Flags, Lane, SLOW_LANE_COST};
 use crate::journal::Batch;
 use crate::keyspace::{CellMut, Db, Locked};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::value::cell::{Cell, Type};
+use crate::value::hash::{self, Expired, HashRef};
 
 /// Values whose freeing costs more than this many deallocations are freed in the background.
 const FREE_EFFORT_MAX: usize = 64;
@@ -138,12 +139,57 @@ impl<'a> View<'a> {
     #[inline]
     fn expire_if_due(&mut self, hash: u64, key: &[u8]) {
         let Some(db) = self.locked.db(self.db, hash) else { return };
-        if db.volatile_len() == 0 {
+        if !db.is_volatile() {
             return;
         }
-        let due = db.get(hash, key).and_then(Cell::expire_ms).is_some_and(|at| at <= self.horizon);
-        if due && !self.env.expiry_paused() {
-            self.expire(key);
+        let Some(cell) = db.get(hash, key).filter(|cell| cell.is_volatile()) else { return };
+        let due = |at: Option<u64>| at.is_some_and(|at| at <= self.horizon);
+        let (key_due, fields_due) = (due(cell.expire_ms()), due(cell.field_expire_ms()));
+        if (key_due || fields_due) && !self.env.expiry_paused() {
+            if key_due {
+                self.expire(key);
+            } else {
+                let most = if self.is_hurried() { SLOW_LANE_COST } else { usize::MAX };
+                self.expire_fields(key, most);
+            }
+        }
+    }
+
+    /// On a worker, and free to go to the slow lane.
+    fn is_hurried(&self) -> bool {
+        self.lane == Lane::Worker && !self.nested
+    }
+
+    /// Removes up to `most` fields of a hash whose time has come, and the key with the last one; tells how many.
+    pub fn expire_fields(&mut self, key: &[u8], most: usize) -> usize {
+        let (hash, horizon, tell) = (self.hash(key), self.horizon, self.env.journal.is_on());
+        let mut fields = Vec::new();
+        let Some(mut cell) = self.locked.db_mut(self.db, hash).get_mut(hash, key) else { return 0 };
+        let all = HashRef::of(&cell).len();
+        let expired = hash::expire(&mut cell, horizon, most, &mut |field| {
+            if tell {
+                fields.push(field.to_vec());
+            }
+        });
+        drop(cell);
+        if expired == Expired::Some(0) {
+            return 0;
+        }
+        let db = self.locked.db_mut(self.db, hash);
+        db.touch(key);
+        let emptied = if expired == Expired::All { db.remove(hash, key) } else { None };
+        self.notify(notify::HASH, "hexpired", key);
+        if let Some(cell) = emptied {
+            self.discard(cell);
+            self.notify(notify::GENERIC, "del", key);
+            self.went(key);
+        } else if tell {
+            let words = [&b"HDEL"[..], key].into_iter().chain(fields.iter().map(Vec::as_slice));
+            self.batch.push(self.db, words.collect::<Vec<_>>().into_iter());
+        }
+        match expired {
+            Expired::All => all,
+            Expired::Some(n) => n,
         }
     }
 
@@ -252,8 +298,13 @@ impl<'a> View<'a> {
 
     /// As `get_mut`, and refuses a value of another type.
     pub fn get_mut_type(&mut self, key: &[u8], ty: Type) -> Result<Option<CellMut<'_>>, CommandError> {
+        let (horizon, hurried) = (self.horizon, self.is_hurried());
         match self.get_mut(key) {
             Some(cell) if cell.ty() != ty => Err(CommandError::WRONG_TYPE),
+            // More fields are due than a worker removes at once, and writers do not look past them.
+            Some(cell) if hurried && cell.field_expire_ms().is_some_and(|at| at <= horizon) => {
+                Err(CommandError::SlowLane)
+            }
             other => Ok(other),
         }
     }

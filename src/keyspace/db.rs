@@ -30,7 +30,8 @@ type ByKey<T> = Option<Box<HashMap<Box<[u8]>, T>>>;
 /// The keys of one database that fall into one shard.
 pub struct Db {
     pub(super) table: Table<Cell>,
-    expiry: ExpiryHeap,
+    expiry: ExpiryHeap<false>,
+    field_expiry: ExpiryHeap<true>,
     seed: u64,
     bits: u32,
     /// That of every cell which was changed since the last cut.
@@ -46,6 +47,7 @@ impl Db {
         Self {
             table: Table::with_prefix_bits(seed, bits),
             expiry: ExpiryHeap::default(),
+            field_expiry: ExpiryHeap::default(),
             seed,
             bits,
             era,
@@ -68,6 +70,16 @@ impl Db {
         self.expiry.len()
     }
 
+    /// Hashes of which a field has a TTL.
+    pub fn field_volatile_len(&self) -> usize {
+        self.field_expiry.len()
+    }
+
+    /// Whether anything can expire here.
+    pub fn is_volatile(&self) -> bool {
+        self.expiry.len() + self.field_expiry.len() > 0
+    }
+
     pub fn table(&self) -> &Table<Cell> {
         &self.table
     }
@@ -80,9 +92,10 @@ impl Db {
         let cell = self.table.get_mut_hashed(hash, key)?;
         Self::capture(&self.cut, self.era, cell);
         Some(CellMut {
-            before: (cell.address(), cell.expiry()),
+            before: (cell.address(), cell.expiry(), cell.field_expiry()),
             cell,
             expiry: &mut self.expiry,
+            field_expiry: &mut self.field_expiry,
             era: self.era,
         })
     }
@@ -90,20 +103,19 @@ impl Db {
     /// Adds a cell whose key is absent.
     pub fn insert(&mut self, hash: u64, cell: Cell) {
         cell.set_era(self.era);
-        let address = cell.expiry().map(|_| cell.address());
-        self.table.insert_new_hashed(hash, cell);
-        if let Some(address) = address {
-            self.expiry.push(address);
+        if cell.is_volatile() {
+            self.expiry.enter(&cell);
+            self.field_expiry.enter(&cell);
         }
+        self.table.insert_new_hashed(hash, cell);
     }
 
     pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Cell> {
         let mut cell = self.table.remove_hashed(hash, key)?;
         Self::capture(&self.cut, self.era, &cell);
-        if let Some((_, slot)) = cell.expiry() {
-            self.expiry.remove(slot as usize);
-            // Whatever becomes of the cell, its slot no longer means anything.
-            cell.set_expire_slot(0);
+        if cell.is_volatile() {
+            self.expiry.leave(&mut cell);
+            self.field_expiry.leave(&mut cell);
         }
         Some(cell)
     }
@@ -111,6 +123,11 @@ impl Db {
     /// The key that expires first, and when (Unix ms).
     pub fn soonest(&self) -> Option<(u64, &[u8])> {
         self.expiry.first()
+    }
+
+    /// The hash of which a field expires first, and when.
+    pub fn soonest_fields(&self) -> Option<(u64, &[u8])> {
+        self.field_expiry.first()
     }
 
     /// The `i`th key with a TTL, in no particular order.
@@ -122,6 +139,7 @@ impl Db {
     /// Watches and waiters stay.
     pub fn take_all(&mut self) -> Table<Cell> {
         self.expiry = ExpiryHeap::default();
+        self.field_expiry = ExpiryHeap::default();
         let (seed, bits) = (self.seed, self.bits);
         let empty = || Table::with_prefix_bits(seed, bits);
         let table = std::mem::replace(&mut self.table, empty());
@@ -132,12 +150,13 @@ impl Db {
     pub fn swap_contents(&mut self, other: &mut Db) {
         std::mem::swap(&mut self.table, &mut other.table);
         std::mem::swap(&mut self.expiry, &mut other.expiry);
+        std::mem::swap(&mut self.field_expiry, &mut other.field_expiry);
         std::mem::swap(&mut self.cut, &mut other.cut);
     }
 
     /// Table and index bytes, without the cells.
     pub fn overhead_bytes(&self) -> usize {
-        self.table.mem_bytes() + self.expiry.mem_bytes()
+        self.table.mem_bytes() + self.expiry.mem_bytes() + self.field_expiry.mem_bytes()
     }
 
     pub fn watch(&mut self, key: &[u8], watch: &Arc<Watch>) {
@@ -205,12 +224,16 @@ impl Db {
     }
 }
 
+/// What a cell has of an expiry heap: when, and its place there.
+type Slot = Option<(u64, u32)>;
+
 /// A cell borrowed for writing. Whatever is done to the cell, the expiry heap is put right when this is dropped.
 pub struct CellMut<'a> {
     cell: &'a mut Cell,
-    expiry: &'a mut ExpiryHeap,
+    expiry: &'a mut ExpiryHeap<false>,
+    field_expiry: &'a mut ExpiryHeap<true>,
     era: u8,
-    before: (CellAddress, Option<(u64, u32)>),
+    before: (CellAddress, Slot, Slot),
 }
 
 impl CellMut<'_> {
@@ -239,17 +262,8 @@ impl Drop for CellMut<'_> {
     fn drop(&mut self) {
         // The cell may have been replaced by a new one.
         self.cell.set_era(self.era);
-        let (address, expiry) = self.before;
-        match (expiry, self.cell.expiry()) {
-            (None, None) => {}
-            (Some((ms, slot)), Some((now, _))) => {
-                if ms != now || self.cell.address() != address {
-                    self.cell.set_expire_slot(slot);
-                    self.expiry.moved(slot as usize, self.cell.address());
-                }
-            }
-            (Some((_, slot)), None) => self.expiry.remove(slot as usize),
-            (None, Some(_)) => self.expiry.push(self.cell.address()),
-        }
+        let (address, expiry, field_expiry) = self.before;
+        self.expiry.mend(self.cell, expiry, address);
+        self.field_expiry.mend(self.cell, field_expiry, address);
     }
 }

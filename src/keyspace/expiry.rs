@@ -1,16 +1,19 @@
 //! The expiry heap: a binary heap over the addresses of a database's cells that have a TTL, soonest first. Each such
 //! cell knows its place, so a TTL can be changed or dropped in O(log n), and a pointer a key is all that it costs.
 //!
+//! A second one, of the same code, has the hashes some of whose fields have a TTL, by when the soonest of those expires:
+//! whatever is asked about keys with a TTL need not know of it.
+//!
 //! Invariant: `heap[i]` is the address of a live cell with an expiry whose slot is `i`. `Db` keeps it: a cell that
 //! moves, dies or changes its TTL is told here before the shard's lock is released.
 #![allow(unsafe_code)]
 
-use crate::value::cell::CellAddress;
+use crate::value::cell::{Cell, CellAddress};
 
 #[derive(Default)]
-pub(super) struct ExpiryHeap(Vec<CellAddress>);
+pub(super) struct ExpiryHeap<const OF_FIELDS: bool>(Vec<CellAddress>);
 
-impl ExpiryHeap {
+impl<const OF_FIELDS: bool> ExpiryHeap<OF_FIELDS> {
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }
@@ -23,7 +26,7 @@ impl ExpiryHeap {
     pub(super) fn first(&self) -> Option<(u64, &[u8])> {
         // SAFETY: the invariant: every address in the heap is a live cell with an expiry; the key is borrowed no
         // longer than `self`, and cells are dropped only with the database borrowed mutably.
-        self.0.first().map(|a| unsafe { (a.expire_ms(), a.key()) })
+        self.0.first().map(|a| unsafe { (a.expire_ms::<OF_FIELDS>(), a.key()) })
     }
 
     /// The key at place `i`, for random sampling.
@@ -32,7 +35,7 @@ impl ExpiryHeap {
         self.0.get(i).map(|a| unsafe { a.key() })
     }
 
-    pub(super) fn push(&mut self, cell: CellAddress) {
+    fn push(&mut self, cell: CellAddress) {
         if self.0.len() == self.0.capacity() {
             // An eighth more, not double: a byte a key is worth more here than the rare copy.
             self.0.reserve_exact((self.0.len() / 8).max(4));
@@ -42,7 +45,7 @@ impl ExpiryHeap {
     }
 
     /// Takes out place `i` without looking at its cell, which may be gone.
-    pub(super) fn remove(&mut self, i: usize) {
+    fn remove(&mut self, i: usize) {
         self.0.swap_remove(i);
         if i < self.0.len() {
             self.changed(i);
@@ -53,7 +56,7 @@ impl ExpiryHeap {
     }
 
     /// The cell at place `i` now lives at `cell`, and its expiry may have changed.
-    pub(super) fn moved(&mut self, i: usize, cell: CellAddress) {
+    fn moved(&mut self, i: usize, cell: CellAddress) {
         self.0[i] = cell;
         self.changed(i);
     }
@@ -68,12 +71,12 @@ impl ExpiryHeap {
 
     fn at(&self, i: usize) -> u64 {
         // SAFETY: the invariant.
-        unsafe { self.0[i].expire_ms() }
+        unsafe { self.0[i].expire_ms::<OF_FIELDS>() }
     }
 
     fn place(&mut self, i: usize) {
         // SAFETY: the invariant.
-        unsafe { self.0[i].set_slot(i as u32) }
+        unsafe { self.0[i].set_slot::<OF_FIELDS>(i as u32) }
     }
 
     fn up(&mut self, mut i: usize) {
@@ -106,5 +109,40 @@ impl ExpiryHeap {
             i = child;
         }
         self.place(i);
+    }
+
+    /// After a cell was borrowed for writing: puts right what has changed about it. `was` and `at` are what its slot and
+    /// address were before.
+    #[inline]
+    pub(super) fn mend(&mut self, cell: &mut Cell, was: Option<(u64, u32)>, at: CellAddress) {
+        match (was, cell.slot::<OF_FIELDS>()) {
+            (None, None) => {}
+            (Some((ms, slot)), Some((now, _))) => {
+                if ms != now || cell.address() != at {
+                    cell.set_expire_slot::<OF_FIELDS>(slot);
+                    self.moved(slot as usize, cell.address());
+                }
+            }
+            (Some((_, slot)), None) => self.remove(slot as usize),
+            (None, Some(_)) => self.push(cell.address()),
+        }
+    }
+
+    /// A cell has come.
+    #[inline]
+    pub(super) fn enter(&mut self, cell: &Cell) {
+        if cell.slot::<OF_FIELDS>().is_some() {
+            self.push(cell.address());
+        }
+    }
+
+    /// A cell has been taken out.
+    #[inline]
+    pub(super) fn leave(&mut self, cell: &mut Cell) {
+        if let Some((_, slot)) = cell.slot::<OF_FIELDS>() {
+            self.remove(slot as usize);
+            // Whatever becomes of the cell, its slot no longer means anything.
+            cell.set_expire_slot::<OF_FIELDS>(0);
+        }
     }
 }

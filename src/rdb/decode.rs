@@ -13,7 +13,7 @@ use crate::base::limits::Limits;
 use crate::base::num::parse_f64;
 use crate::value::cell::{Cell, Kind, STRING_INLINE_BYTES_MAX};
 use crate::value::deque::Deque;
-use crate::value::hash::{self, HashRef, HashTable};
+use crate::value::hash::{self, FieldTtl, HashRef, HashTable};
 use crate::value::intset::Intset;
 use crate::value::listpack::{self, Elem, INT_TEXT_MAX, Listpack};
 use crate::value::set::{self, SetTable};
@@ -97,9 +97,6 @@ pub fn whole_value(
         n => Err(RdbError::corrupt(input.offset(), format!("{n} bytes after the value's end"))),
     }
 }
-
-/// Field expiries have 48 bits in Redis.
-const FIELD_EXPIRY_MAX: u64 = 1 << 48;
 
 /// Cells keep a key's length in 32 bits.
 const KEY_BYTES_MAX: usize = i32::MAX as usize;
@@ -310,15 +307,10 @@ impl Build<'_> {
     fn hash_ttl<I: Input>(&self, ty: u8, input: &mut I) -> Result<Decoded, RdbError> {
         let (limits, seed) = (self.options.limits, self.options.seed);
         let mut cell = hash::new_cell(self.key);
-        let mut expires = false;
         self.fields_with_ttl(ty, input, |field, value, at| {
-            expires |= at.is_some();
-            hash::set(&mut cell, field, value, limits, seed)
+            let ttl = at.map_or(FieldTtl::None, |at| FieldTtl::At(at.max(1)));
+            hash::put(&mut cell, field, value, ttl, limits, seed)
         })?;
-        if expires {
-            let what = "hashes whose fields have times to live cannot be read yet";
-            return Err(RdbError::unsupported(self.offset, what));
-        }
         Ok(if HashRef::of(&cell).is_empty() { Decoded::Empty } else { Decoded::Cell(cell) })
     }
 
@@ -349,7 +341,7 @@ impl Build<'_> {
                     return self.broken(ty, "a field without its value or time");
                 };
                 let at = Some(at).filter(|&at| at > 0);
-                if at.is_some_and(|at| at > FIELD_EXPIRY_MAX) {
+                if at.is_some_and(|at| at > hash::EXPIRE_MS_MAX) {
                     return self.broken(ty, "a time that no clock shows");
                 }
                 if !add(field.to_cow(&mut field_buf), value.to_cow(&mut value_buf), at) {
@@ -371,7 +363,7 @@ impl Build<'_> {
             } else {
                 Some(ttl).filter(|&at| at > 0)
             };
-            if at.is_some_and(|at| at > FIELD_EXPIRY_MAX) || (ttl > 0 && at.is_none()) {
+            if at.is_some_and(|at| at > hash::EXPIRE_MS_MAX) || (ttl > 0 && at.is_none()) {
                 return Err(RdbError::corrupt(offset, "a field expires at an instant that no clock shows"));
             }
             if !add(&field, &value, at) {

@@ -68,7 +68,9 @@ pub fn type_of(cell: &Cell) -> u8 {
         // A type for packed sets came with version 11 only.
         Kind::SetPacked | Kind::SetTable => types::SET,
         Kind::HashPacked => types::HASH_LISTPACK,
-        Kind::HashTable => types::HASH,
+        Kind::HashPackedTtl if cell.field_expire_ms().is_some() => types::HASH_LISTPACK_TTL,
+        Kind::HashTable if cell.field_expire_ms().is_some() => types::HASH_TTL,
+        Kind::HashPackedTtl | Kind::HashTable => types::HASH,
         Kind::ZSetPacked => types::ZSET_LISTPACK,
         Kind::ZSetTree => types::ZSET_2,
         Kind::Stream => types::STREAM_2,
@@ -135,6 +137,23 @@ pub fn entry(sink: &mut impl Sink, cell: &Cell, access: Access, options: &Option
     value(sink, cell, options);
 }
 
+/// A hash some of whose fields expire: the first instant, then the listpack of triples as it is, or fields whose instants
+/// count from there, with 0 for none.
+fn hash_ttl(sink: &mut impl Sink, cell: &Cell, options: &Options) {
+    let first = cell.field_expire_ms().unwrap_or_default();
+    sink.put(&first.to_le_bytes());
+    if cell.kind() == Kind::HashPackedTtl {
+        return string(sink, cell.body(), options);
+    }
+    let hash = HashRef::of(cell);
+    length(sink, hash.len() as u64);
+    hash.iter_with_ttl().for_each(|(field, value, at)| {
+        length(sink, at.map_or(0, |at| at - first + 1));
+        elem(sink, field, options);
+        elem(sink, value, options);
+    });
+}
+
 /// The value alone; `type_of` says as what.
 pub fn value(sink: &mut impl Sink, cell: &Cell, options: &Options) {
     match cell.kind() {
@@ -156,7 +175,10 @@ pub fn value(sink: &mut impl Sink, cell: &Cell, options: &Options) {
             length(sink, set.len() as u64);
             set.iter().for_each(|member| elem(sink, member, options));
         }
-        Kind::HashTable => {
+        Kind::HashPackedTtl | Kind::HashTable if cell.field_expire_ms().is_some() => {
+            hash_ttl(sink, cell, options)
+        }
+        Kind::HashPackedTtl | Kind::HashTable => {
             let hash = HashRef::of(cell);
             length(sink, hash.len() as u64);
             hash.iter().for_each(|(field, value)| {

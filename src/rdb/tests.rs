@@ -509,4 +509,53 @@ fn hashes_with_field_ttls() {
             assert!(decoded(ty, &bytes[..cut], version).is_err());
         }
     }
+    let at = 5002u64;
+    for (i, (ty, version, bytes)) in layouts(3, b"5002", at as i64).into_iter().enumerate() {
+        let cell = decoded(ty, &bytes, version).unwrap();
+        // The oldest layout has the instant as it is.
+        let want = if i == 0 { 3 } else { at };
+        let fields: Vec<_> =
+            HashRef::of(&cell).iter_with_ttl().map(|(f, v, at)| (text(f), text(v), at)).collect();
+        assert_eq!(fields, [(b"f".to_vec(), b"v".to_vec(), Some(want))], "{ty}");
+        assert_eq!(cell.field_expire_ms(), Some(want));
+    }
+}
+
+#[test]
+fn hashes_with_field_ttls_come_back() {
+    let limits = limits();
+    for n in [1, 5, 8, 9, 40] {
+        let mut cell = hash::new_cell(b"key");
+        for i in 0..n {
+            let ttl = if i % 3 == 1 {
+                hash::FieldTtl::None
+            } else {
+                hash::FieldTtl::At(1_700_000_000_000 + 977 * (i * 7 % 11))
+            };
+            hash::put(&mut cell, i.to_string().as_bytes(), b"value", ttl, &limits, SEED);
+        }
+        let check = |cell: &Cell, ty: u8| {
+            let mut bytes = Vec::new();
+            encode::value(&mut bytes, cell, &encode::Options::default());
+            assert_eq!(encode::type_of(cell), ty);
+            let back = decoded(ty, &bytes, 12).unwrap();
+            let fields = |cell: &Cell| {
+                let mut all: Vec<_> =
+                    HashRef::of(cell).iter_with_ttl().map(|(f, v, at)| (text(f), text(v), at)).collect();
+                all.sort();
+                all
+            };
+            assert_eq!(fields(&back), fields(cell));
+            assert_eq!(back.field_expire_ms(), cell.field_expire_ms());
+            back
+        };
+        let packed = n <= 8;
+        let back = check(&cell, if packed { types::HASH_LISTPACK_TTL } else { types::HASH_TTL });
+        assert_eq!((back.kind(), back.body().len()), (cell.kind(), cell.body().len()));
+        for i in 0..n {
+            hash::set_expire(&mut cell, i.to_string().as_bytes(), None, SEED);
+        }
+        // Nothing expires any more: any server can read that.
+        check(&cell, types::HASH);
+    }
 }

@@ -62,6 +62,14 @@ fn follow_config(config: &Config, env: &Arc<Env>) {
     follow(&["protected-mode"], |config, env| {
         env.protected_mode.store(config.bool("protected-mode"), Ordering::Relaxed);
     });
+    let persistent = Arc::downgrade(env);
+    config.on_change(
+        "appendonly",
+        Box::new(move |config: &Config| match persistent.upgrade() {
+            Some(env) => env.service::<Persistence>().set_append(&env, config.bool("appendonly")),
+            None => Ok(()),
+        }),
+    );
     follow(&["save", "stop-writes-on-bgsave-error"], |_, env| {
         if let Some(persistence) = env.services.find::<Persistence>() {
             persistence.raise_bar(env);

@@ -71,8 +71,8 @@ pub fn tick(engine: &Engine, worker: &mut Worker) {
 /// Rounds over all shards a second, at most: a finer `hz` takes them in parts.
 const EXPIRE_ROUNDS_HZ: usize = 10;
 
-/// Removes what has expired. The heaps give the due keys directly, so a cycle costs what it removes and a look at each
-/// shard. A shard is left after a batch and visited again after the others, so that nobody waits long for it; a cycle
+/// Removes what has expired. The heaps give the due keys, and the hashes with due fields, directly, so a cycle costs what
+/// it removes and a look at each shard. A shard is left after a batch and visited again after the others, so that nobody waits long for it; a cycle
 /// that takes more than its share of the time leaves the rest to the next one. `active-expire-effort` raises both.
 pub fn expire_cycle(engine: &Engine, worker: &mut Worker) {
     let env = engine.env();

@@ -61,7 +61,10 @@ pub fn value(cell: &Cell) -> Digest {
         }
         Type::Hash => {
             let mut all = Digest::default();
-            hash(cell, &mut |f, v| all = all.with(Digest::of_elem(f).then(Digest::of_elem(v))));
+            for (field, value, at) in HashRef::of(cell).iter_with_ttl() {
+                let pair = Digest::of_elem(field).then(Digest::of_elem(value));
+                all = all.with(if at.is_some() { pair.then(Digest::of(b"expires")) } else { pair });
+            }
             d = d.then(all);
         }
         Type::ZSet => {
@@ -109,10 +112,6 @@ pub fn large_list(cell: &Cell) -> Option<&Deque> {
 
 fn set(cell: &Cell, each: &mut dyn FnMut(Elem<'_>)) {
     SetRef::of(cell).iter().for_each(each);
-}
-
-fn hash(cell: &Cell, each: &mut dyn FnMut(Elem<'_>, Elem<'_>)) {
-    HashRef::of(cell).iter().for_each(|(f, v)| each(f, v));
 }
 
 fn zset(cell: &Cell, each: &mut dyn FnMut(Elem<'_>, f64)) {

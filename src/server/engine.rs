@@ -488,11 +488,11 @@ impl Engine {
         }
     }
 
-    /// Removes up to `max` expired keys of a shard; tells how many went. `None` when the shard is held for long.
+    /// Removes up to `max` expired keys and fields of hashes of a shard; tells how many went. `None` when the shard is held for long.
     pub fn expire_shard(&self, worker: &mut Worker, shard: u32, max: usize) -> Option<usize> {
         let databases = self.env.keyspace.databases();
         let n = command::with_shard(&self.env, worker.runner(), shard, |view| {
-            let mut n = 0;
+            let (mut n, mut fields) = (0, 0);
             for db in 0..databases {
                 view.db = db;
                 while n < max {
@@ -502,11 +502,17 @@ impl Engine {
                     view.expire(&key);
                     n += 1;
                 }
+                while n + fields < max {
+                    let soonest = view.part(shard).and_then(|part| part.soonest_fields());
+                    let Some((_, key)) = soonest.filter(|(at, _)| *at <= view.now) else { break };
+                    let key = key.to_vec();
+                    fields += view.expire_fields(&key, max - n - fields).max(1);
+                }
             }
-            n
+            (n, fields)
         })?;
-        self.env.stats.active_expired.fetch_add(n as u64, Ordering::Relaxed);
-        Some(n)
+        self.env.stats.active_expired.fetch_add(n.0 as u64, Ordering::Relaxed);
+        Some(n.0 + n.1)
     }
 
     /// Runs the command of a claimed waiter again, on its owner's thread, with all its shards.

@@ -1,7 +1,7 @@
 //! `Cell`: one key with its value in one allocation.
 //!
 //! ```text
-//! | header 16 B | expiry 8 B + slot 4 B, only with a TTL | key | body |
+//! | header 16 B | expiry 8 B + slot 4 B, only with a TTL | the same of its fields, only with one | key | body |
 //! ```
 //! The body is the value itself while that is small (string bytes, an `i64`, a listpack, an intset) and a pointer to
 //! it otherwise. The allocation is always exactly the size class of what it holds, so no capacity is stored: growing
@@ -61,6 +61,8 @@ pub enum Kind {
     SetPacked,
     SetTable,
     HashPacked,
+    /// A listpack in the cell, of triples: a hash some of whose fields have, or had, a TTL.
+    HashPackedTtl,
     HashTable,
     ZSetPacked,
     ZSetTree,
@@ -73,7 +75,7 @@ impl Kind {
             Kind::StrRaw | Kind::StrInt | Kind::StrBig => Type::String,
             Kind::ListPacked | Kind::ListDeque => Type::List,
             Kind::SetInts | Kind::SetPacked | Kind::SetTable => Type::Set,
-            Kind::HashPacked | Kind::HashTable => Type::Hash,
+            Kind::HashPacked | Kind::HashPackedTtl | Kind::HashTable => Type::Hash,
             Kind::ZSetPacked | Kind::ZSetTree => Type::ZSet,
             Kind::Stream => Type::Stream,
         }
@@ -115,6 +117,8 @@ const HEADER: usize = size_of::<Header>();
 const EXPIRY: usize = 12;
 const HAS_EXPIRY: u8 = 1;
 const MUTATED: u8 = 2;
+/// A hash has a field with a TTL: when the soonest of them expires, and the cell's slot, follow its own.
+const HAS_FIELD_EXPIRY: u8 = 4;
 
 /// An owning pointer to a key and its value.
 pub struct Cell(NonNull<Header>);
@@ -200,7 +204,7 @@ impl Cell {
     }
 
     fn key_offset(&self) -> usize {
-        if self.head().flags & HAS_EXPIRY != 0 { HEADER + EXPIRY } else { HEADER }
+        key_offset(self.head().flags)
     }
 
     fn body_offset(&self) -> usize {
@@ -355,6 +359,9 @@ impl Cell {
         }
         self.head_mut().kind = kind;
         self.head_mut().flags &= !MUTATED;
+        if self.head().flags & HAS_FIELD_EXPIRY != 0 && kind.ty() != Type::Hash {
+            self.set_field_expiry(None);
+        }
         let len = self.head().body_len as usize;
         if len == body.len() {
             let at = self.body_offset();
@@ -372,6 +379,7 @@ impl Cell {
         }
         let p = self.large_ptr();
         self.head_mut().kind = Kind::StrRaw;
+        self.set_field_expiry(None);
         CellBlob(self).splice(0, size_of::<*mut dyn Large>(), &[]);
         // SAFETY: the box was owned by the body, which no longer claims it.
         Some(unsafe { Box::from_raw(p) })
@@ -436,14 +444,7 @@ impl Cell {
 
     /// The expiry slot: (Unix milliseconds, place in the expiry heap).
     pub fn expiry(&self) -> Option<(u64, u32)> {
-        if self.head().flags & HAS_EXPIRY == 0 {
-            return None;
-        }
-        // SAFETY: the flag says that 12 bytes of expiry follow the header; offset 16 is 8-aligned.
-        unsafe {
-            let p = self.base().add(HEADER);
-            Some((p.cast::<u64>().read(), p.add(8).cast::<u32>().read()))
-        }
+        self.slot::<false>()
     }
 
     pub fn expire_ms(&self) -> Option<u64> {
@@ -452,26 +453,68 @@ impl Cell {
 
     /// Sets, changes or clears the expiry slot. May move the cell.
     pub fn set_expiry(&mut self, expiry: Option<(u64, u32)>) {
-        let has = self.head().flags & HAS_EXPIRY != 0;
+        self.set_slot::<false>(expiry);
+    }
+
+    /// As `expiry`, of the field of a hash that expires first.
+    pub fn field_expiry(&self) -> Option<(u64, u32)> {
+        self.slot::<true>()
+    }
+
+    pub fn field_expire_ms(&self) -> Option<u64> {
+        self.field_expiry().map(|(ms, _)| ms)
+    }
+
+    pub fn set_field_expiry(&mut self, expiry: Option<(u64, u32)>) {
+        self.set_slot::<true>(expiry);
+    }
+
+    /// Sets or clears the time and leaves the place in the heap.
+    pub fn set_field_expire_ms(&mut self, at: Option<u64>) {
+        let was = self.field_expiry();
+        if was.map(|(ms, _)| ms) != at {
+            self.set_field_expiry(at.map(|ms| (ms, was.map_or(0, |(_, slot)| slot))));
+        }
+    }
+
+    /// The expiry slot of the key, or of its fields.
+    #[inline]
+    pub fn slot<const OF_FIELDS: bool>(&self) -> Option<(u64, u32)> {
+        let flags = self.head().flags;
+        if flags & slot_flag::<OF_FIELDS>() == 0 {
+            return None;
+        }
+        // SAFETY: the flag says that 12 bytes of expiry are there.
+        unsafe {
+            let p = self.base().add(slot_offset::<OF_FIELDS>(flags));
+            Some((p.cast::<u64>().read_unaligned(), p.add(8).cast::<u32>().read_unaligned()))
+        }
+    }
+
+    /// See `slot`. May move the cell.
+    pub fn set_slot<const OF_FIELDS: bool>(&mut self, expiry: Option<(u64, u32)>) {
+        let flag = slot_flag::<OF_FIELDS>();
+        let has = self.head().flags & flag != 0;
+        let at = slot_offset::<OF_FIELDS>(self.head().flags);
         match (has, expiry) {
             (false, Some(_)) => {
                 let used = self.used();
                 self.resize(used, used + EXPIRY);
                 // SAFETY: the allocation now holds EXPIRY bytes more than are used.
                 unsafe {
-                    let p = self.base().add(HEADER);
-                    ptr::copy(p, p.add(EXPIRY), used - HEADER);
+                    let p = self.base().add(at);
+                    ptr::copy(p, p.add(EXPIRY), used - at);
                 }
-                self.head_mut().flags |= HAS_EXPIRY;
+                self.head_mut().flags |= flag;
             }
             (true, None) => {
                 let used = self.used();
                 // SAFETY: both ranges lie within the used bytes.
                 unsafe {
-                    let p = self.base().add(HEADER);
-                    ptr::copy(p.add(EXPIRY), p, used - HEADER - EXPIRY);
+                    let p = self.base().add(at);
+                    ptr::copy(p.add(EXPIRY), p, used - at - EXPIRY);
                 }
-                self.head_mut().flags &= !HAS_EXPIRY;
+                self.head_mut().flags &= !flag;
                 self.resize(used, used - EXPIRY);
             }
             _ => {}
@@ -479,21 +522,27 @@ impl Cell {
         if let Some((ms, slot)) = expiry {
             // SAFETY: the flag is set, so the slot exists.
             unsafe {
-                let p = self.base().add(HEADER);
-                p.cast::<u64>().write(ms);
-                p.add(8).cast::<u32>().write(slot);
+                let p = self.base().add(at);
+                p.cast::<u64>().write_unaligned(ms);
+                p.add(8).cast::<u32>().write_unaligned(slot);
             }
         }
     }
 
+    /// Whether the key, or a field of it, has a TTL.
+    #[inline]
+    pub fn is_volatile(&self) -> bool {
+        self.head().flags & (HAS_EXPIRY | HAS_FIELD_EXPIRY) != 0
+    }
+
     /// Changes the place in the expiry heap only.
-    pub fn set_expire_slot(&mut self, slot: u32) {
-        if let Some((ms, _)) = self.expiry() {
-            self.set_expiry(Some((ms, slot)));
+    pub fn set_expire_slot<const OF_FIELDS: bool>(&mut self, slot: u32) {
+        if let Some((ms, _)) = self.slot::<OF_FIELDS>() {
+            self.set_slot::<OF_FIELDS>(Some((ms, slot)));
         }
     }
 
-    /// The same value under another key, without expiry; large values are moved, not copied.
+    /// The same value under another key, without expiry, but with that of its fields; large values are moved, not copied.
     pub fn renamed(mut self, key: &[u8]) -> Cell {
         let kind = self.kind();
         let mut new = Self::with_body(key, kind, self.body());
@@ -501,6 +550,7 @@ impl Cell {
         self.head_mut().kind = Kind::StrRaw;
         new.head_mut().flags = self.head().flags & MUTATED;
         new.set_access(self.access());
+        new.set_field_expire_ms(self.field_expire_ms());
         new
     }
 
@@ -514,6 +564,7 @@ impl Cell {
             k => Self::with_body(key, k, self.body()),
         };
         new.head_mut().flags = self.head().flags & MUTATED;
+        new.set_field_expire_ms(self.field_expire_ms());
         new
     }
 
@@ -593,22 +644,24 @@ unsafe impl Send for CellAddress {}
 unsafe impl Sync for CellAddress {}
 
 impl CellAddress {
-    /// The expiry of the cell that lives there.
+    /// The expiry of the cell that lives there, or of its fields.
     ///
     /// # Safety
-    /// The cell must still live at this address and have an expiry; the caller holds its shard.
-    pub unsafe fn expire_ms(self) -> u64 {
-        // SAFETY: per the contract, an expiry slot follows the header.
-        unsafe { self.0.as_ptr().add(HEADER).cast::<u64>().read() }
+    /// The cell must still live at this address and have such an expiry; the caller holds its shard.
+    #[inline]
+    pub unsafe fn expire_ms<const OF_FIELDS: bool>(self) -> u64 {
+        // SAFETY: per the contract, the slot is there.
+        unsafe { self.slot::<OF_FIELDS>().cast::<u64>().read_unaligned() }
     }
 
     /// Notes the cell's place in the expiry heap.
     ///
     /// # Safety
     /// As `expire_ms`.
-    pub unsafe fn set_slot(self, slot: u32) {
+    #[inline]
+    pub unsafe fn set_slot<const OF_FIELDS: bool>(self, slot: u32) {
         // SAFETY: per the contract.
-        unsafe { self.0.as_ptr().add(HEADER + 8).cast::<u32>().write(slot) }
+        unsafe { self.slot::<OF_FIELDS>().add(8).cast::<u32>().write_unaligned(slot) }
     }
 
     /// The key of the cell that lives there.
@@ -616,13 +669,40 @@ impl CellAddress {
     /// # Safety
     /// As `expire_ms`; the result must not outlive the cell.
     pub unsafe fn key<'a>(self) -> &'a [u8] {
-        // SAFETY: per the contract; the header says how long the key is.
+        // SAFETY: per the contract; the header says how long the key is, and what precedes it.
         unsafe {
             let head = self.0.cast::<Header>().as_ref();
-            let at = self.0.as_ptr().add(HEADER + EXPIRY);
+            let at = self.0.as_ptr().add(key_offset(head.flags));
             std::slice::from_raw_parts(at, head.key_len as usize)
         }
     }
+
+    /// # Safety
+    /// As `expire_ms`.
+    #[inline]
+    unsafe fn slot<const OF_FIELDS: bool>(self) -> *mut u8 {
+        // SAFETY: per the contract, the cell lives and has the slot. The flags matter to that of the fields only.
+        unsafe {
+            let flags = if OF_FIELDS { self.0.cast::<Header>().as_ref().flags } else { 0 };
+            self.0.as_ptr().add(slot_offset::<OF_FIELDS>(flags))
+        }
+    }
+}
+
+const fn slot_flag<const OF_FIELDS: bool>() -> u8 {
+    if OF_FIELDS { HAS_FIELD_EXPIRY } else { HAS_EXPIRY }
+}
+
+/// Where the slot is, or would be.
+#[inline]
+fn slot_offset<const OF_FIELDS: bool>(flags: u8) -> usize {
+    if OF_FIELDS { HEADER + EXPIRY * usize::from(flags & HAS_EXPIRY) } else { HEADER }
+}
+
+#[inline]
+fn key_offset(flags: u8) -> usize {
+    // Without a branch: the flags are the numbers 1 and 4.
+    HEADER + EXPIRY * (usize::from(flags & HAS_EXPIRY) + usize::from(flags & HAS_FIELD_EXPIRY) / 4)
 }
 
 /// A cell's packed body as a `Blob`: edits resize the cell.
@@ -730,6 +810,26 @@ mod tests {
         let share = c.big_shared().unwrap();
         c.big_mut().unwrap()[0] = b'b';
         assert_eq!((share[0], c.big().unwrap()[0]), (b'a', b'b'));
+    }
+
+    #[test]
+    fn both_expiry_slots_come_and_go() {
+        let mut c = Cell::packed(b"key", Kind::HashPacked, b"body");
+        for step in 0..200u64 {
+            let (key, fields) = (step % 3 > 0, step / 3 % 3 > 0);
+            c.set_expiry(key.then_some((step, 1)));
+            c.set_field_expiry(fields.then_some((step + 1000, 2)));
+            assert_eq!((c.key(), c.body(), c.is_volatile()), (&b"key"[..], &b"body"[..], key || fields));
+            assert_eq!(
+                (c.expire_ms(), c.field_expire_ms()),
+                (key.then_some(step), fields.then_some(step + 1000))
+            );
+            assert_eq!(c.copied(b"other").field_expire_ms(), fields.then_some(step + 1000));
+            assert_eq!(c.clone().renamed(b"other").field_expire_ms(), fields.then_some(step + 1000));
+        }
+        c.set_field_expiry(Some((7, 0)));
+        c.set_string(b"no hash");
+        assert_eq!((c.field_expiry(), c.body()), (None, &b"no hash"[..]));
     }
 
     #[derive(Clone)]

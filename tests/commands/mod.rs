@@ -5,6 +5,7 @@ mod dump;
 mod expire;
 mod generic;
 mod hash;
+mod hash_ttl;
 mod list;
 mod pubsub;
 mod scan;

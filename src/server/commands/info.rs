@@ -124,6 +124,8 @@ pub fn human(bytes: usize) -> String {
 pub struct DbFacts {
     pub keys: usize,
     pub expires: usize,
+    /// Hashes with fields that expire.
+    pub field_expires: usize,
     /// Bytes of tables and indexes, without the keys and values.
     pub overhead: usize,
     ttl_sum_ms: u64,
@@ -145,6 +147,7 @@ impl DbFacts {
                 let volatile = part.volatile_len();
                 db.keys += part.len();
                 db.expires += volatile;
+                db.field_expires += part.field_volatile_len();
                 db.overhead += part.overhead_bytes();
                 if volatile > 0 && db.ttl_samples < TTL_SAMPLES_MAX {
                     // The heap's order says nothing beyond its first places, so any place is as good as a random one.
@@ -372,7 +375,8 @@ fn persistence(f: &Facts<'_>, out: &mut Text) {
     out.put("rdb_last_cow_size", figures.waiting_peak.load(Relaxed));
     out.put("rdb_last_load_keys_expired", load(&figures.loaded_expired));
     out.put("rdb_last_load_keys_loaded", load(&figures.loaded_keys));
-    out.zeros(&["aof_enabled"]);
+    let aof = &p.aof.state;
+    out.put("aof_enabled", flag(aof.enabled.load(Relaxed)));
     out.put("aof_rewrite_in_progress", flag(is(Job::Rewrite).is_some()));
     out.put("aof_rewrite_scheduled", flag(rewrite_scheduled));
     out.put("aof_last_rewrite_time_sec", figures.rewrite_seconds.load(Relaxed));
@@ -380,8 +384,16 @@ fn persistence(f: &Facts<'_>, out: &mut Text) {
     out.put("aof_last_bgrewrite_status", status(&figures.rewrite_ok));
     out.put("aof_rewrites", load(&figures.rewrites));
     out.put("aof_rewrites_consecutive_failures", load(&figures.rewrite_failures));
-    out.put("aof_last_write_status", "ok");
+    out.put("aof_last_write_status", if aof.write_failed.load(Relaxed) { "err" } else { "ok" });
     out.zeros(&["aof_last_cow_size", "module_fork_in_progress", "module_fork_last_cow_size"]);
+    if aof.enabled.load(Relaxed) {
+        out.put("aof_current_size", load(&aof.size));
+        out.put("aof_base_size", load(&aof.base_size));
+        out.zeros(&["aof_pending_rewrite"]);
+        out.put("aof_buffer_length", f.env.journal.waiting_bytes());
+        out.zeros(&["aof_pending_bio_fsync"]);
+        out.put("aof_delayed_fsync", load(&aof.delayed_syncs));
+    }
     if loading.active.load(Relaxed) {
         let (done, total) = (load(&loading.bytes), load(&loading.bytes_total));
         let began_ms = load(&loading.started_ms);
@@ -539,8 +551,12 @@ fn cluster(_: &Facts<'_>, out: &mut Text) {
 
 fn keyspace(f: &Facts<'_>, out: &mut Text) {
     for (i, db) in f.dbs.iter().enumerate().filter(|(_, db)| db.keys > 0) {
-        let value = format_args!("keys={},expires={},avg_ttl={}", db.keys, db.expires, db.average_ttl_ms());
-        out.line(&format!("db{i}"), value);
+        let mut value = format!("keys={},expires={},avg_ttl={}", db.keys, db.expires, db.average_ttl_ms());
+        // Redis 7.4 always says it; a client of 7.2's line is spared it as long as it can be.
+        if db.field_expires > 0 {
+            value.push_str(&format!(",subexpiry={}", db.field_expires));
+        }
+        out.line(&format!("db{i}"), format_args!("{value}"));
     }
 }
 

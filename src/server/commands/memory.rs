@@ -66,7 +66,8 @@ fn usage(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     match ctx.keys.peek(&args[2]) {
         None => ctx.reply.null(),
         Some(cell) => {
-            let slots = SLOT_BYTES + if cell.expire_ms().is_some() { EXPIRY_SLOT_BYTES } else { 0 };
+            let heaps = [cell.expire_ms(), cell.field_expire_ms()];
+            let slots = SLOT_BYTES + heaps.into_iter().flatten().count() * EXPIRY_SLOT_BYTES;
             ctx.reply.int((cell.mem_bytes() + slots) as i64);
         }
     }

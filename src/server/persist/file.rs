@@ -70,7 +70,7 @@ impl FileSink {
             *crc = crc64(*crc, &self.buffer);
         }
         let Some(file) = &mut self.file else { return Err(io::ErrorKind::NotFound.into()) };
-        file.write_all(&self.buffer)?;
+        io::Write::write_all(file, &self.buffer)?;
         self.written += self.buffer.len() as u64;
         if self.incremental && self.written - self.synced >= SYNC_BYTES {
             self.synced = self.written;

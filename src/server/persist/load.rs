@@ -74,14 +74,14 @@ struct Job<'a> {
     expired: AtomicU64,
 }
 
-/// Loads a whole dump into the keyspace. Gives what came with it, and what follows its end in the source.
+/// Loads a whole dump into the keyspace. Gives what came with it, and where it ends in the source.
 pub fn load<R: Read>(
     env: &Env,
     source: R,
     size: Option<u64>,
     rules: Rules,
     loading: &Loading,
-) -> Result<(Loaded, Vec<u8>, R), RdbError> {
+) -> Result<(Loaded, u64), RdbError> {
     let mut reader = Reader::new(source, size, rules.checksum)?;
     let job = Job {
         env,
@@ -121,8 +121,7 @@ pub fn load<R: Read>(
     loaded.expired = job.expired.load(Relaxed);
     loaded.empty = job.empty.load(Relaxed);
     loaded.skipped = job.skipped.load(Relaxed);
-    let (rest, source) = reader.into_rest();
-    Ok((loaded, rest, source))
+    Ok((loaded, reader.offset()))
 }
 
 impl Job<'_> {

@@ -5,6 +5,7 @@
 //! - `save` is what uses it: SAVE, BGSAVE, save points, the rewrite of the append-only file, the end.
 //! - `append` carries the journal into the append-only file.
 //! - `load` reads a dump on all cores; `start` is what a server does with what it finds.
+mod append;
 mod file;
 mod load;
 mod save;
@@ -17,10 +18,12 @@ use std::sync::{Arc, OnceLock, Weak};
 
 use parking_lot::{Condvar, Mutex};
 
+pub use append::Aof;
 pub use load::Loading;
 pub use save::{Kind, SaveError, started};
 pub use start::LoadError;
 
+use crate::aof::Layout;
 use crate::base::disk::{Disk, OsDisk};
 use crate::command::Env;
 use crate::config::Config;
@@ -33,6 +36,7 @@ pub struct Persistence {
     jobs: Mutex<save::Jobs>,
     /// A job has ended.
     job_ended: Condvar,
+    pub aof: Aof,
     /// Libraries of functions that a dump held: kept, and written back, until there is someone to run them.
     functions: Mutex<Vec<Vec<u8>>>,
     pub loading: Loading,
@@ -89,6 +93,7 @@ impl Persistence {
             engine: OnceLock::new(),
             jobs: Mutex::default(),
             job_ended: Condvar::new(),
+            aof: Aof::default(),
             functions: Mutex::default(),
             loading: Loading::default(),
             figures: Figures::default(),
@@ -110,6 +115,7 @@ impl Persistence {
 struct Settings {
     dir: PathBuf,
     dump: PathBuf,
+    append: Layout,
     compress: bool,
     checksum: bool,
     incremental: bool,
@@ -122,7 +128,9 @@ impl Settings {
     fn read(env: &Env) -> Option<Self> {
         let config = env.services.find::<Config>()?;
         let dir = PathBuf::from(config.str("dir"));
+        let append = Layout::new(&dir, config.str("appenddirname"), config.str("appendfilename"));
         Some(Self {
+            append,
             dump: dir.join(config.str("dbfilename")),
             dir,
             compress: config.bool("rdbcompression"),

@@ -8,6 +8,8 @@ use std::time::Duration;
 use super::file::FileSink;
 use super::snapshot::{Progress, Snapshot};
 use super::{Persistence, Settings};
+use crate::aof::writer::{Cut, WriteError};
+use crate::aof::{BaseFormat, Store, Writer};
 use crate::base::disk;
 use crate::command::env::{PauseMode, REDIS_VERSION, bar};
 use crate::command::{CommandError, Env};
@@ -59,6 +61,15 @@ pub enum SaveError {
     Ending,
 }
 
+/// Why a file to append to was not opened.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OpenError {
+    #[error(transparent)]
+    Busy(#[from] SaveError),
+    #[error(transparent)]
+    File(#[from] WriteError),
+}
+
 impl From<SaveError> for CommandError {
     fn from(e: SaveError) -> Self {
         CommandError::new(e.to_string())
@@ -79,6 +90,16 @@ const END_PAUSE_MS: u64 = 3_600_000;
 
 /// After a failed save the save points wait this long before they try again.
 const RETRY_MS: u64 = 5_000;
+
+/// The right to make the next cut.
+#[must_use]
+pub(super) struct Reserved {
+    kind: Kind,
+    pub(super) settings: Settings,
+    progress: Arc<Progress>,
+    /// A file to append to that begins with this rewrite.
+    opening: Option<(Writer, Cut)>,
+}
 
 /// A snapshot that has been cut: it must be written, whatever comes.
 #[must_use]
@@ -108,6 +129,11 @@ impl Persistence {
     /// Makes the cut for a job, if none is running. `locked` holds every shard; without it they are all locked for an
     /// instant. The caller holds no shard then.
     pub fn begin(&self, env: &Env, kind: Kind, locked: Option<&mut Locked<'_>>) -> Result<Begun, SaveError> {
+        Ok(self.cut(env, self.reserve(env, kind)?, locked))
+    }
+
+    /// Makes a job the one that is running; its cut must follow.
+    pub(super) fn reserve(&self, env: &Env, kind: Kind) -> Result<Reserved, SaveError> {
         let settings = Settings::read(env).ok_or(SaveError::NoFiles)?;
         let mut jobs = self.jobs.lock();
         match &jobs.running {
@@ -127,18 +153,32 @@ impl Persistence {
         // Registered before the cut, with no lock of ours held while waiting for shards: who holds shards may come here.
         let progress = Arc::new(Progress::default());
         jobs.running = Some(Job { kind, progress: progress.clone(), began_ms: now });
-        drop(jobs);
+        Ok(Reserved { kind, settings, progress, opening: None })
+    }
+
+    pub(super) fn cut(&self, env: &Env, reserved: Reserved, locked: Option<&mut Locked<'_>>) -> Begun {
+        let Reserved { kind, settings, progress, mut opening } = reserved;
         let options = Options { compress: settings.compress };
-        let cut = |locked: &mut Locked<'_>| {
+        let mut cut = |locked: &mut Locked<'_>| {
             let dirty = env.gauges.dirty.load(Relaxed);
             let snapshot = Snapshot::begin(env, locked, options, progress.clone());
+            match (opening.take(), self.engine()) {
+                (Some((writer, cut)), Some(engine)) => {
+                    let reader = env.journal.subscribe();
+                    if let Err(e) = self.aof.start(engine.env(), writer, reader, Some(cut)) {
+                        tracing::warn!("Can't start appending: {e}");
+                    }
+                }
+                _ if kind == Kind::Rewrite => self.aof.cut(env),
+                _ => {}
+            }
             (snapshot, dirty)
         };
         let (snapshot, dirty) = match locked {
             Some(locked) => cut(locked),
             None => cut(&mut env.keyspace.lock(&ShardSet::All)),
         };
-        Ok(Begun { kind, snapshot, settings, dirty })
+        Begun { kind, snapshot, settings, dirty }
     }
 
     /// Writes what was begun, to its end, and notes how it went.
@@ -202,16 +242,24 @@ impl Persistence {
     }
 
     fn write_base(&self, env: &Env, snapshot: &Snapshot, settings: &Settings) -> io::Result<u64> {
-        let temporary = settings.dir.join(format!("temp-rewriteaof-bg-{}.aof", std::process::id()));
-        let written = self.write_rdb(env, snapshot, settings, &temporary, true);
-        let result = match written {
-            Ok(size) => Ok(size),
-            Err(e) => Err(e),
-        };
-        if result.is_err() {
-            let _ = self.disk.remove(&temporary);
+        let layout = &settings.append;
+        // Without a file to append to there may be no directory yet.
+        let made = self.disk.create_dir(layout.dir());
+        let written = self.write_rdb(env, snapshot, settings, &layout.temp_base(), true);
+        if let Err(e) =
+            made.and(written.as_ref().map(drop).map_err(|e| io::Error::new(e.kind(), e.to_string())))
+        {
+            self.aof.give_up_rewrite(env);
+            let _ = self.disk.remove(&layout.temp_base());
+            return Err(e);
         }
-        result
+        let adopted = self.aof.adopt(env).unwrap_or_else(|| {
+            // The file is off: a base by itself, as Redis leaves one.
+            let mut store = Store::load(self.disk.clone(), layout.clone()).map_err(io::Error::other)?;
+            store.adopt_base(BaseFormat::Rdb).map_err(io::Error::other)?;
+            store.remove_history().map_err(io::Error::other)
+        });
+        adopted.and(written)
     }
 
     fn write_rdb(
@@ -267,13 +315,18 @@ impl Persistence {
                 figures.rewrite_ok.store(true, Relaxed);
                 figures.rewrites.fetch_add(1, Relaxed);
                 figures.rewrite_failures.store(0, Relaxed);
+                self.jobs.lock().rewrite_failed_ms = 0;
                 tracing::info!("Background AOF rewrite finished successfully");
             }
             Err(_) if aborted => tracing::info!("The AOF rewrite was stopped"),
             Err(e) => {
                 figures.rewrite_ok.store(false, Relaxed);
                 figures.rewrite_failures.fetch_add(1, Relaxed);
-                self.jobs.lock().rewrite_failed_ms = env.clock.now_ms();
+                let mut jobs = self.jobs.lock();
+                jobs.rewrite_failed_ms = env.clock.now_ms();
+                // A file without its first base, or one that only a rewrite mends, needs one.
+                jobs.rewrite_scheduled |= self.aof.needs_base();
+                drop(jobs);
                 tracing::warn!("Background AOF rewrite terminated with error: {e}");
             }
         }
@@ -285,6 +338,73 @@ impl Persistence {
             config.bool("stop-writes-on-bgsave-error") && !config.save_points().is_empty()
         });
         env.set_bar(bar::SAVE_FAILED, refuse && !self.figures.last_save_ok.load(Relaxed));
+    }
+
+    /// A rewrite that begins an append-only file.
+    pub(super) fn reserve_opening(&self, env: &Env) -> Result<Reserved, OpenError> {
+        let mut reserved = self.reserve(env, Kind::Rewrite)?;
+        let opened = Store::load(self.disk.clone(), reserved.settings.append.clone())
+            .map_err(WriteError::from)
+            .and_then(Writer::open_pending);
+        match opened {
+            Ok(opening) => reserved.opening = Some(opening),
+            Err(e) => {
+                self.release();
+                return Err(e.into());
+            }
+        }
+        Ok(reserved)
+    }
+
+    /// Gives back the right to a cut that will not be made.
+    fn release(&self) {
+        self.jobs.lock().running = None;
+        self.job_ended.notify_all();
+    }
+
+    /// Turns the append-only file on or off: CONFIG SET appendonly.
+    pub fn set_append(&self, env: &Env, on: bool) -> Result<(), String> {
+        if on == self.aof.is_on() {
+            return Ok(());
+        }
+        if !on {
+            self.jobs.lock().rewrite_scheduled = false;
+            let jobs = self.jobs.lock();
+            if let Some(Job { kind: Kind::Rewrite, progress, .. }) = &jobs.running {
+                progress.abort();
+            }
+            drop(jobs);
+            self.aof.stop(env);
+            return Ok(());
+        }
+        let Some(engine) = self.engine() else { return Ok(()) };
+        let reserved = match self.reserve_opening(env) {
+            Ok(reserved) => reserved,
+            Err(OpenError::Busy(_)) => {
+                tracing::warn!(
+                    "AOF was enabled but there is already another background operation. An AOF background was scheduled to \
+                     start when possible."
+                );
+                self.schedule(Kind::Rewrite);
+                return Ok(());
+            }
+            Err(OpenError::File(e)) => {
+                tracing::warn!("{e}");
+                return Err("Unable to turn on AOF. Check server logs.".into());
+            }
+        };
+        // The cut waits for shards, which whoever sets this may hold (EXEC).
+        let work = move || {
+            let env = engine.env();
+            let persistence = env.service::<Persistence>();
+            let begun = persistence.cut(env, reserved, None);
+            crate::base::priority::lower(SNAPSHOT_NICE);
+            let _ = persistence.finish(env, begun);
+        };
+        std::thread::Builder::new().name("snapshot".into()).spawn(work).map(drop).map_err(|e| {
+            self.release();
+            e.to_string()
+        })
     }
 
     /// Begins a save or a rewrite as soon as the one that is running has ended.
@@ -331,6 +451,10 @@ impl Persistence {
                 }
             }
         }
+        if self.aof.is_on() {
+            tracing::info!("Calling fsync() on the AOF file.");
+            self.aof.stop(env);
+        }
         self.jobs.lock().ending = true;
         Ok(())
     }
@@ -342,6 +466,12 @@ impl Persistence {
             return;
         }
         let Some(kind) = self.due(env) else { return };
+        let wants_file = env.services.find::<Config>().is_some_and(|config| config.bool("appendonly"));
+        if kind == Kind::Rewrite && wants_file && !self.aof.is_on() {
+            self.jobs.lock().rewrite_scheduled = false;
+            let _ = self.set_append(env, true);
+            return;
+        }
         match self.begin(env, kind, None) {
             Ok(begun) => {
                 tracing::info!("{}", started(kind));
@@ -357,7 +487,8 @@ impl Persistence {
         if jobs.running.is_some() || jobs.ending {
             return None;
         }
-        if jobs.rewrite_scheduled {
+        let failed = jobs.rewrite_failed_ms;
+        if jobs.rewrite_scheduled && (failed == 0 || now >= failed + RETRY_MS) {
             return Some(Kind::Rewrite);
         }
         if jobs.save_scheduled {
@@ -375,7 +506,7 @@ impl Persistence {
             tracing::info!("{} changes in {} seconds. Saving...", point.changes, point.seconds);
             return Some(Kind::Save);
         }
-        None
+        (self.aof.has_grown(config) && (failed == 0 || now >= failed + RETRY_MS)).then_some(Kind::Rewrite)
     }
 }
 
