@@ -23,7 +23,7 @@ pub(super) fn check_aof(name: &str, args: &[String]) -> ExitCode {
 fn check_preamble(file: &mut dyn DiskRead, size: u64, out: &mut dyn Write) -> Option<u64> {
     let limits = Limits::new();
     let mut keys = 0u64;
-    let mut walk = || -> Result<u64, RdbError> {
+    let walk = || -> Result<u64, RdbError> {
         let mut reader = Reader::new(file, Some(size), true)?;
         let options = Options { limits: &limits, seed: 0, version: reader.version(), skip_modules: true };
         loop {
