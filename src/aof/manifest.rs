@@ -4,7 +4,7 @@
 //! (incremental, in the order of their numbers). Words come in pairs in any order, unknown ones are skipped; names with
 //! blanks or unprintable bytes are quoted; `#` begins a comment line. What is refused is what Redis 7.0 refuses, in its words;
 //! and numbers that leave no room for a next one.
-use super::layout::{BaseFormat, Layout};
+use super::layout::{BaseFormat, Layout, Numbered};
 use crate::base::split::{quote, split_args};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -191,9 +191,17 @@ impl Manifest {
         self.history.retain(keep);
     }
 
+    /// The next file of this kind has a higher number.
+    pub(super) fn go_on_behind(&mut self, file: Numbered) {
+        match file {
+            Numbered::Base(seq) => self.base_seq = self.base_seq.max(seq.min(SEQ_MAX)),
+            Numbered::Incr(seq) => self.incr_seq = self.incr_seq.max(seq.min(SEQ_MAX)),
+        }
+    }
+
     /// The old single file becomes the base, under the name that it has.
     pub fn take_over(&mut self, name: &OsStr) {
-        self.base_seq = 1;
+        self.base_seq = self.base_seq.max(1);
         self.base = Some(Entry { name: name.into(), seq: 1 });
     }
 }

@@ -48,7 +48,7 @@ impl Store {
         let path = layout.manifest();
         let manifest = match disk.read(&path, MANIFEST_BYTES_MAX) {
             Ok(text) => Manifest::parse(&text)?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Manifest::default(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => without_manifest(&*disk, &layout),
             Err(e) => {
                 return Err(StoreError::io(
                     format!("Can't read the AOF manifest file {}", path.display()),
@@ -239,6 +239,20 @@ impl Store {
             false => self.install(manifest),
         }
     }
+}
+
+/// Nothing to load; but files that seem to have lost their manifest are not written over: numbers go on behind theirs.
+fn without_manifest(disk: &dyn Disk, layout: &Layout) -> Manifest {
+    let mut manifest = Manifest::default();
+    for name in disk.list(layout.dir()).unwrap_or_default() {
+        if let Some(numbered) = layout.numbered(&name)
+            && disk.size(&layout.path(&name)).is_ok_and(|size| size > 0)
+        {
+            tracing::warn!("{} is not loaded: there is no AOF manifest that names it", name.display());
+            manifest.go_on_behind(numbered);
+        }
+    }
+    manifest
 }
 
 /// Bytes of the append-only files.

@@ -489,3 +489,29 @@ fn what_cannot_be_loaded_is_said_in_words_that_people_search_for() {
     put(&disk, "x.aof.manifest", b"\n");
     assert!(refusal(&disk, true).ends_with("Invalid AOF manifest file format"));
 }
+
+/// What a failed write left out comes before everything in the next file, so that must not follow this one.
+#[test]
+fn a_rewrite_after_a_failed_write_leaves_no_gap() {
+    let disk = disk(1);
+    let mut driver = Driver::start(&disk).unwrap();
+    [Add(3), Sync].into_iter().for_each(|step| driver.run(step));
+    disk.fail(Op::Write, Fault::Full, 2);
+    [Add(1), Rotate, Add(1), Sync].into_iter().for_each(|step| driver.run(step));
+    assert!(matches!(driver.writer.health(), Health::Recovering(_)) && driver.writer.is_pending());
+    assert_eq!(driver.durable, 3);
+    disk.crash();
+    check(&disk, 5, 3, "a gap");
+}
+
+#[test]
+fn files_that_lost_their_manifest_are_not_written_over() {
+    let disk = disk(1);
+    let mut driver = Driver::start(&disk).unwrap();
+    [Add(3), Sync].into_iter().for_each(|step| driver.run(step));
+    disk.remove(&layout().manifest()).unwrap();
+    let incr = disk.read(&layout().path("x.aof.1.incr.aof"), 1 << 20).unwrap();
+    let driver = Driver::start(&disk).unwrap();
+    assert_eq!((driver.count, driver.writer.name()), (0, std::ffi::OsStr::new("x.aof.2.incr.aof")));
+    assert_eq!(disk.read(&layout().path("x.aof.1.incr.aof"), 1 << 20).unwrap(), incr);
+}
