@@ -139,7 +139,12 @@ fn flushdb(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 fn flushall(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let all = 0..ctx.env.keyspace.databases();
-    flush(ctx, args, all)
+    flush(ctx, args, all)?;
+    let env = ctx.env;
+    if env.flushed.get().is_some_and(|flushed| flushed(env, ctx.keys.locked())) {
+        ctx.keys.saved();
+    }
+    Ok(())
 }
 
 /// Up to this many keys a synchronous flush frees them itself; every client would wait for more.

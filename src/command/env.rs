@@ -17,7 +17,7 @@ use crate::command::stats::Stats;
 use crate::command::table::CommandTable;
 use crate::command::{Command, Session};
 use crate::journal::Journal;
-use crate::keyspace::Keyspace;
+use crate::keyspace::{Keyspace, Locked};
 use crate::resp::args::Args;
 use crate::resp::reply::Reply;
 
@@ -78,6 +78,10 @@ pub trait Observer: Send + Sync {
     fn ran(&self, env: &Env, session: &Session, command: &Command, args: Args<'_>, nanos: u64);
 }
 
+/// Called when FLUSHALL has emptied everything, with every shard held. Tells whether the changes are taken care of: a
+/// save of the empty keyspace is under way.
+pub type Flushed = Box<dyn Fn(&Env, &mut Locked<'_>) -> bool + Send + Sync>;
+
 /// Called when a session ends, with no shard held.
 pub type SessionEnd = Box<dyn Fn(&Env, &mut Session) + Send + Sync>;
 
@@ -104,6 +108,7 @@ pub struct Env {
     pub notifier: OnceLock<Arc<dyn Notifier>>,
     pub observer: OnceLock<Arc<dyn Observer>>,
     pub session_end: OnceLock<Vec<SessionEnd>>,
+    pub flushed: OnceLock<Flushed>,
     /// The default user's password; empty is none.
     pub requirepass: RwLock<Vec<u8>>,
     /// Whether clients from other machines are turned away while there is no password.
@@ -146,6 +151,7 @@ impl Env {
             notifier: OnceLock::new(),
             observer: OnceLock::new(),
             session_end: OnceLock::new(),
+            flushed: OnceLock::new(),
             requirepass: RwLock::default(),
             protected_mode: AtomicBool::new(false),
             output_limits: [

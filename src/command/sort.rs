@@ -113,7 +113,9 @@ impl<'a> Pattern<'a> {
         }
         let (cell, field) = self.cell(keys, element, key)?;
         match field {
-            Some(field) => HashRef::at(cell, keys.horizon).get(field).map(|value| f(value.to_cow(&mut [0; _]))),
+            Some(field) => {
+                HashRef::at(cell, keys.horizon).get(field).map(|value| f(value.to_cow(&mut [0; _])))
+            }
             None => Some(with_bytes(cell, f)),
         }
     }

@@ -402,6 +402,11 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The changes so far are as good as saved.
+    pub fn saved(&mut self) {
+        self.effects.dirty = 0;
+    }
+
     /// Adds to the count of changes without touching a key.
     pub fn add_dirty(&mut self, n: u64) {
         self.effects.dirty += n;

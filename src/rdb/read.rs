@@ -194,7 +194,9 @@ impl<R: Read> Reader<R> {
             return Ok(Checksum::Unchecked);
         }
         if written != computed {
-            let what = format!("wrong checksum: {written:016x} is written, the bytes have {computed:016x}");
+            let what = format!(
+                "Wrong RDB checksum: RDB CRC error, {written:016x} is written, the bytes have {computed:016x}"
+            );
             return Err(RdbError::corrupt(offset, what));
         }
         Ok(Checksum::Good)

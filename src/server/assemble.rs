@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use crate::command::Env;
 use crate::command::client::OutputClass;
 use crate::config::Config;
+use crate::keyspace::Locked;
 use crate::pubsub::PubSub;
 use crate::server::Engine;
 use crate::server::commands::server::ReplicationId;
@@ -37,6 +38,8 @@ pub fn assemble(mut setup: Setup) -> Arc<Engine> {
     env.service::<Persistence>().attach(&engine);
     let _ = env.notifier.set(pubsub);
     let _ = env.observer.set(observers);
+    let flushed = |env: &Env, locked: &mut Locked<'_>| env.service::<Persistence>().flushed(env, locked);
+    let _ = env.flushed.set(Box::new(flushed));
     let _ = env.session_end.set(vec![Box::new(crate::pubsub::end_session)]);
     if let Some(config) = env.services.find::<Config>() {
         follow_config(config, env);

@@ -67,7 +67,7 @@ const SUBCOMMANDS: &[Sub] = &[
     ("assert", 2, |_, _| abort("DEBUG ASSERT")),
     ("oom", 2, |_, _| abort("DEBUG OOM")),
     ("reload", -2, reload),
-    ("loadaof", -2, with_persistence),
+    ("loadaof", 2, load_aof),
     ("restart", -2, with_persistence),
     ("crash-and-recover", -2, with_persistence),
     ("set-skip-checksum-validation", 3, skip_checksums),
@@ -147,6 +147,12 @@ fn reload(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     alone(ctx, |env, persistence| persistence.reload(env, save, flush, merge))?;
     tracing::warn!("DB reloaded by DEBUG RELOAD");
+    Ok(())
+}
+
+fn load_aof(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    alone(ctx, |env, persistence| persistence.load_append_only(env))?;
+    tracing::warn!("Append Only File loaded by DEBUG LOADAOF");
     Ok(())
 }
 

@@ -2,6 +2,7 @@
 use std::io::Read;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -30,6 +31,8 @@ pub struct Rules {
     pub keep_expired: bool,
     /// Pass over values of modules rather than fail.
     pub skip_modules: bool,
+    /// `key-load-delay`, microseconds; tests slow loading down by it.
+    pub key_delay_us: i64,
     /// A key that is there already is replaced, not a fault (DEBUG RELOAD MERGE).
     pub replace: bool,
 }
@@ -176,7 +179,8 @@ impl Job<'_> {
                         continue;
                     }
                     reader.take_into(&mut batch, db as u64)?;
-                    if batch.bytes_len() >= BATCH_BYTES {
+                    // Slowed down, progress should be seen.
+                    if batch.bytes_len() >= BATCH_BYTES || self.rules.key_delay_us > 0 {
                         send(&mut batch, reader.offset());
                     }
                 }
@@ -259,6 +263,9 @@ impl Job<'_> {
             cell.set_expiry(Some((at.max(0) as u64, 0)));
         }
         self.set_access(&cell, entry);
+        if self.rules.key_delay_us > 0 {
+            std::thread::sleep(Duration::from_micros(self.rules.key_delay_us as u64));
+        }
         let keyspace = &self.env.keyspace;
         let hash = keyspace.hash(key);
         let mut locked = keyspace.lock_shard(keyspace.shard_of(hash));

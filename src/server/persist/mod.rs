@@ -121,6 +121,7 @@ struct Settings {
     incremental: bool,
     skip_modules: bool,
     key_delay_us: i64,
+    load_delay_us: i64,
 }
 
 impl Settings {
@@ -138,6 +139,7 @@ impl Settings {
             incremental: config.bool("rdb-save-incremental-fsync"),
             skip_modules: config.bool("rdb-skip-module-values"),
             key_delay_us: config.int("rdb-key-save-delay"),
+            load_delay_us: config.int("key-load-delay"),
         })
     }
 

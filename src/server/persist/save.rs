@@ -407,6 +407,30 @@ impl Persistence {
         })
     }
 
+    /// FLUSHALL has emptied everything: a save of what was there is void, and an empty dump takes its place where save
+    /// points are set. Tells whether that is under way.
+    pub fn flushed(&self, env: &Env, locked: &mut Locked<'_>) -> bool {
+        if let Some(Job { kind: Kind::Save, progress, .. }) = &self.jobs.lock().running {
+            progress.abort();
+        }
+        let points = env.services.find::<Config>().is_some_and(|config| !config.save_points().is_empty());
+        if !points {
+            return false;
+        }
+        match self.begin(env, Kind::Save, Some(locked)) {
+            Ok(mut begun) => {
+                // Told at once: whoever looks next sees nothing left to save.
+                env.gauges.dirty.fetch_sub(begun.dirty, Relaxed);
+                begun.dirty = 0;
+                self.finish_in_background(env, begun).is_ok()
+            }
+            Err(_) => {
+                self.schedule(Kind::Save);
+                false
+            }
+        }
+    }
+
     /// Begins a save or a rewrite as soon as the one that is running has ended.
     pub fn schedule(&self, kind: Kind) {
         let mut jobs = self.jobs.lock();

@@ -90,6 +90,7 @@ impl Persistence {
             checksum: settings.checksum,
             keep_expired: false,
             skip_modules: settings.skip_modules,
+            key_delay_us: settings.load_delay_us,
             replace,
         };
         let began = Instant::now();
@@ -283,7 +284,8 @@ impl aof::Sink for Loader<'_> {
             checksum: settings.as_ref().is_none_or(|s| s.checksum),
             // What has gone since is told by the commands that follow.
             keep_expired: true,
-            skip_modules: settings.is_some_and(|s| s.skip_modules),
+            skip_modules: settings.as_ref().is_some_and(|s| s.skip_modules),
+            key_delay_us: settings.map_or(0, |s| s.load_delay_us),
             replace: false,
         };
         let began = Instant::now();
