@@ -1,4 +1,5 @@
 //! Level 8: the `tidewater` program: arguments, configuration, the process around a server, and its end.
+mod check;
 mod crash;
 mod process;
 mod title;
@@ -31,12 +32,14 @@ pub fn run(args: &[String]) -> ExitCode {
         [tool, rest @ ..] if tool == "check-rdb" => {
             return crate::rdb::check::run(&format!("{name} check-rdb"), rest);
         }
+        _ if name == "redis-check-aof" => return check::check_aof(&name, rest),
+        [tool, rest @ ..] if tool == "check-aof" => {
+            return check::check_aof(&format!("{name} check-aof"), rest);
+        }
         _ => {}
     }
-    if name.starts_with("redis-check-") || name.starts_with("redis-sentinel") {
-        eprintln!(
-            "{name}: not available: this version of Tidewater keeps no files to check and has no Sentinel mode."
-        );
+    if name.starts_with("redis-sentinel") {
+        eprintln!("{name}: not available: this version of Tidewater has no Sentinel mode.");
         return ExitCode::FAILURE;
     }
     let cli = match parse_command_line(args.get(1..).unwrap_or_default()) {
@@ -77,7 +80,8 @@ fn help(name: &str) -> String {
     format!(
         "{}\n\
          Usage: {name} [FILE] [--DIRECTIVE VALUE ...] [-]\n       \
-         {name} check-rdb FILE\n\
+         {name} check-rdb FILE\n       \
+         {name} check-aof [--fix|--truncate-to-timestamp SECONDS] FILE\n\
          \n  FILE                 a configuration file, in redis.conf's grammar\n  \
          -                    read (more) configuration from standard input\n  \
          --DIRECTIVE VALUE    any directive of the file; what comes later wins\n  \
