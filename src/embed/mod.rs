@@ -135,7 +135,19 @@ impl Builder {
         self
     }
 
+    /// Wires everything, loads the data if there is any to look for, and listens.
     pub fn start(self) -> Result<Server, StartError> {
+        let files = self.files;
+        let server = self.prepare()?;
+        if files {
+            server.load()?;
+        }
+        server.open();
+        Ok(server)
+    }
+
+    /// `start` up to where the data is to be loaded: who connects is told to wait.
+    pub(crate) fn prepare(self) -> Result<Server, StartError> {
         let embedded = self.config.is_none();
         let config = match self.config {
             Some(config) => config,
@@ -183,10 +195,6 @@ impl Builder {
         if self.network {
             server.listen(self.free_port)?;
         }
-        if self.files {
-            env.service::<Persistence>().start(&server.engine)?;
-        }
-        env.set_bar(bar::LOADING, false);
         for name in ["workers", "shards"] {
             let fixed = |_: &Config| Err("it is fixed when the server starts".to_owned());
             server.config.on_change(name, Box::new(fixed));
@@ -238,6 +246,16 @@ pub struct Server {
 impl Server {
     pub fn builder() -> Builder {
         Builder::new()
+    }
+
+    /// Loads what the directory holds.
+    pub(crate) fn load(&self) -> Result<(), StartError> {
+        Ok(self.engine.env().service::<Persistence>().start(&self.engine)?)
+    }
+
+    /// From here on everyone is served.
+    pub(crate) fn open(&self) {
+        self.engine.env().set_bar(bar::LOADING, false);
     }
 
     pub fn engine(&self) -> &Arc<Engine> {
@@ -370,6 +388,9 @@ impl Drop for Server {
         while Arc::strong_count(&self.net) > 1 {
             std::thread::sleep(Duration::from_millis(1));
         }
+        let persistence = self.engine.env().service::<Persistence>();
+        persistence.stop_job();
+        persistence.aof.stop(self.engine.env());
         // Threads that wait in a blocking command of their own client.
         self.engine.env().clients.list().iter().for_each(|client| client.close(false));
         if let Some((stop, thread)) = self.cron.take() {

@@ -134,10 +134,13 @@ fn serve(config: Arc<Config>, cli: &Cli, name: &str) -> ExitCode {
     }
     process::raise_file_limit(&config);
     process::block_signals();
-    let server = match Builder::from_config(config.clone(), cli.print_port).start() {
+    let server = match Builder::from_config(config.clone(), cli.print_port).prepare() {
         Ok(server) => server,
         Err(e) => return refuse(&config, &e),
     };
+    // Supervising scripts take the PID as the sign that the server is there; it may go on to load for long.
+    tracing::info!("Running mode=standalone, port={}. PID: {pid}", server.port().unwrap_or(0));
+    tracing::info!("Server initialized");
     follow_config(&config);
     if let Some(title) = title {
         title.show(&config);
@@ -153,6 +156,13 @@ fn serve(config: Arc<Config>, cli: &Cli, name: &str) -> ExitCode {
         tracing::warn!("Can't watch for signals: {e}");
         return ExitCode::FAILURE;
     }
+    if let Err(e) = server.load() {
+        if let Some(path) = &pidfile {
+            let _ = std::fs::remove_file(path);
+        }
+        return refuse(&config, &e);
+    }
+    server.open();
     announce(&server, cli.print_port);
     if daemon {
         process::detach_output();
@@ -210,10 +220,6 @@ fn announce(server: &Server, print_port: bool) {
         let _ = writeln!(out, "{}", server.port().unwrap_or(0));
         let _ = out.flush();
     }
-    // Supervising scripts take the PID as the sign that the sockets are there.
-    let pid = std::process::id();
-    tracing::info!("Running mode=standalone, port={}. PID: {pid}", server.port().unwrap_or(0));
-    tracing::info!("Server initialized");
     if server.addr().is_some() {
         tracing::info!("Ready to accept connections tcp");
     }
