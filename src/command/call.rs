@@ -146,6 +146,14 @@ fn register(ctx: &mut Context<'_>, block: Block, resume: Resume, args: Args<'_>)
     ctx.env.gauges.blocked.fetch_add(1, Ordering::Relaxed);
     client.set_flag(flag::BLOCKED, true);
     *client.waiter.lock() = Some(waiter.clone());
+    if let Some(offset) = resume.when_durable {
+        let waiter = waiter.clone();
+        ctx.env.journal.gate.when_durable(offset, move |_| {
+            if waiter.claim() {
+                waiter.retry();
+            }
+        });
+    }
     waiter
 }
 

@@ -38,7 +38,7 @@ impl Policy {
     }
 }
 
-/// While replies do not wait for the file, so much may gather before it is written.
+/// While replies do not wait for the file, two writes are this far apart, unless so much gathers earlier.
 const GATHER: Duration = Duration::from_millis(5);
 const GATHER_BYTES: usize = 256 << 10;
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -67,6 +67,8 @@ pub struct AofState {
     pub base_size: AtomicU64,
     pub write_failed: AtomicBool,
     needs_base: AtomicBool,
+    /// DEBUG AOF-FLUSH-SLEEP: waited before each write.
+    pub flush_sleep_us: AtomicU64,
     /// Syncs that took longer than a second.
     pub delayed_syncs: AtomicU64,
 }
@@ -108,6 +110,7 @@ impl Aof {
             cut,
             pending: None,
             synced_at: Instant::now(),
+            written_at: Instant::now(),
             stamp_s: 0,
             failed_at: None,
             stop: false,
@@ -181,6 +184,7 @@ struct Run {
     /// Taken from the journal, but not in the file.
     pending: Option<Chunk>,
     synced_at: Instant,
+    written_at: Instant,
     /// Of the last timestamp annotation.
     stamp_s: u64,
     failed_at: Option<Instant>,
@@ -242,7 +246,10 @@ impl Run {
         let idle = if unsynced { SYNC_EVERY.saturating_sub(self.synced_at.elapsed()) } else { SYNC_EVERY };
         match policy {
             Policy::Always => Patience { bytes: 1, linger: Duration::ZERO, idle },
-            _ => Patience { bytes: GATHER_BYTES, linger: GATHER.min(idle), idle },
+            _ => {
+                let linger = GATHER.saturating_sub(self.written_at.elapsed()).min(idle);
+                Patience { bytes: GATHER_BYTES, linger, idle }
+            }
         }
     }
 
@@ -333,6 +340,11 @@ impl Run {
             self.writer.append(&stamp)?;
             self.stamp_s = now_s;
         }
+        let sleep_us = self.state.flush_sleep_us.load(Relaxed);
+        if sleep_us > 0 {
+            std::thread::sleep(Duration::from_micros(sleep_us));
+        }
+        self.written_at = Instant::now();
         self.writer.append(&chunk.bytes)
     }
 

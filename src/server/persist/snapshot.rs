@@ -199,8 +199,13 @@ impl Snapshot {
                 });
                 walk.put_local(&mut local, WALK_BYTES);
                 walk.put_pieces();
-                if !key_delay.is_zero() && !walk.is_over() {
-                    std::thread::sleep(key_delay);
+                let until = Instant::now() + key_delay;
+                while !key_delay.is_zero() && !walk.is_over() {
+                    let left = until.saturating_duration_since(Instant::now());
+                    if left.is_zero() {
+                        break;
+                    }
+                    std::thread::sleep(left.min(NAP));
                 }
                 if done {
                     break;
@@ -238,6 +243,9 @@ impl Snapshot {
         );
     }
 }
+
+/// A delayed snapshot looks up so often, in case it is to stop.
+const NAP: Duration = Duration::from_millis(5);
 
 /// How often a long snapshot says how far it is.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
