@@ -110,7 +110,7 @@ impl Persistence {
             }
         }
         if loaded.empty > 0 {
-            tracing::warn!("Done loading RDB, skipped {} empty collections", loaded.empty);
+            tracing::info!("Done loading RDB, empty keys skipped: {}", loaded.empty);
         }
         tracing::info!(
             "Done loading RDB, keys loaded: {}, keys expired: {}, {:.3} seconds.",
