@@ -41,6 +41,9 @@ impl Policy {
 /// While replies do not wait for the file, two writes are this far apart, unless so much gathers earlier.
 const GATHER: Duration = Duration::from_millis(5);
 const GATHER_BYTES: usize = 256 << 10;
+/// From so many who waited for one sync on, the next one waits for about as long as it takes, at most this.
+const CROWD_MIN: usize = 4;
+const CROWD_LINGER_MAX: Duration = Duration::from_micros(200);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How soon a failed write is tried again, and how long the driver naps meanwhile.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -111,6 +114,8 @@ impl Aof {
             pending: None,
             synced_at: Instant::now(),
             written_at: Instant::now(),
+            crowd: 0,
+            sync_took: Duration::ZERO,
             stamp_s: 0,
             failed_at: None,
             stop: false,
@@ -185,6 +190,9 @@ struct Run {
     pending: Option<Chunk>,
     synced_at: Instant,
     written_at: Instant,
+    /// How many waited for the last sync, and how long it took.
+    crowd: usize,
+    sync_took: Duration,
     /// Of the last timestamp annotation.
     stamp_s: u64,
     failed_at: Option<Instant>,
@@ -245,7 +253,11 @@ impl Run {
         let unsynced = self.writer.unsynced_bytes() > 0;
         let idle = if unsynced { SYNC_EVERY.saturating_sub(self.synced_at.elapsed()) } else { SYNC_EVERY };
         match policy {
-            Policy::Always => Patience { bytes: 1, linger: Duration::ZERO, idle },
+            Policy::Always if self.crowd < CROWD_MIN => Patience { bytes: 1, linger: Duration::ZERO, idle },
+            // Where many wait for each sync, waiting for a few more makes syncs fewer and all of them faster.
+            Policy::Always => {
+                Patience { bytes: GATHER_BYTES, linger: self.sync_took.min(CROWD_LINGER_MAX), idle }
+            }
             _ => {
                 let linger = GATHER.saturating_sub(self.written_at.elapsed()).min(idle);
                 Patience { bytes: GATHER_BYTES, linger, idle }
@@ -358,6 +370,7 @@ impl Run {
             self.state.delayed_syncs.fetch_add(1, Relaxed);
         }
         self.synced_at = Instant::now();
+        self.sync_took = began.elapsed();
         match synced {
             Ok(()) => {
                 self.look();
@@ -371,7 +384,7 @@ impl Run {
     fn vouch(&mut self) {
         let synced = self.writer.unsynced_bytes() == 0 && !self.writer.is_pending();
         if synced && self.writer.health() == Health::Good {
-            self.env.journal.gate.advance(self.written());
+            self.crowd = self.env.journal.gate.advance(self.written());
         }
     }
 
