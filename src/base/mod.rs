@@ -3,6 +3,7 @@ pub mod alloc;
 pub mod clock;
 pub mod crc;
 pub mod disk;
+pub mod geohash;
 pub mod glob;
 pub mod limits;
 pub mod longdouble;

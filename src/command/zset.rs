@@ -288,7 +288,7 @@ fn combining() -> Vec<Command> {
 }
 
 /// Writes a member as a bulk string.
-fn bulk(reply: &mut Reply, member: Elem<'_>) {
+pub(super) fn bulk(reply: &mut Reply, member: Elem<'_>) {
     match member {
         Elem::Int(v) => reply.bulk_int(v),
         Elem::Str(s) => reply.bulk(s),
@@ -356,10 +356,23 @@ fn add(ctx: &mut Context<'_>, key: &[u8], pairs: Args<'_>, how: Update, count_ch
     ctx.slow_lane(pairs.len() / 2)?;
     let scores: SmallVec<[f64; 8]> =
         pairs.iter().step_by(2).map(parse_score).collect::<Result<_, CommandError>>()?;
+    add_scored(ctx, key, &scores, pairs.iter().skip(1).step_by(2), how, count_changed)
+}
+
+/// Adds members with these scores, of which there is at least one.
+pub(super) fn add_scored<'m>(
+    ctx: &mut Context<'_>,
+    key: &[u8],
+    scores: &[f64],
+    members: impl Iterator<Item = &'m [u8]> + Clone,
+    how: Update,
+    count_changed: bool,
+) -> Outcome {
     let (limits, seed) = (ctx.limits(), ctx.env.keyspace.seed());
     let (mut added, mut changed, mut last) = (0, 0, None);
+    let first = members.clone().next().unwrap_or_default();
     let mut fill = |cell: &mut Cell| {
-        for (score, member) in scores.iter().zip(pairs.iter().skip(1).step_by(2)) {
+        for (score, member) in scores.iter().zip(members.clone()) {
             last = match zset::update(cell, member, *score, how, limits, seed) {
                 Updated::Nothing => None,
                 Updated::Same(score) => Some(score),
@@ -382,7 +395,7 @@ fn add(ctx: &mut Context<'_>, key: &[u8], pairs: Args<'_>, how: Update, count_ch
         zset::expect(&mut cell, scores.len(), limits, seed);
         fill(&mut cell)?;
     } else if !how.xx {
-        let mut cell = zset::create(key, &pairs[1], scores.len(), limits, seed);
+        let mut cell = zset::create(key, first, scores.len(), limits, seed);
         fill(&mut cell)?;
         ctx.keys.insert(cell);
     }
