@@ -248,20 +248,20 @@ impl Run {
 
     fn patience(&self, policy: Policy) -> Patience {
         if self.stop {
-            return Patience { bytes: 1, linger: Duration::ZERO, idle: Duration::ZERO };
+            return Patience { bytes: 1, linger: Duration::ZERO, since: None, idle: Duration::ZERO };
         }
         let unsynced = self.writer.unsynced_bytes() > 0;
         let idle = if unsynced { SYNC_EVERY.saturating_sub(self.synced_at.elapsed()) } else { SYNC_EVERY };
         match policy {
-            Policy::Always if self.crowd < CROWD_MIN => Patience { bytes: 1, linger: Duration::ZERO, idle },
+            Policy::Always if self.crowd < CROWD_MIN => {
+                Patience { bytes: 1, linger: Duration::ZERO, since: None, idle }
+            }
             // Where many wait for each sync, waiting for a few more makes syncs fewer and all of them faster.
             Policy::Always => {
-                Patience { bytes: GATHER_BYTES, linger: self.sync_took.min(CROWD_LINGER_MAX), idle }
+                let linger = self.sync_took.min(CROWD_LINGER_MAX);
+                Patience { bytes: GATHER_BYTES, linger, since: None, idle }
             }
-            _ => {
-                let linger = GATHER.saturating_sub(self.written_at.elapsed()).min(idle);
-                Patience { bytes: GATHER_BYTES, linger, idle }
-            }
+            _ => Patience { bytes: GATHER_BYTES, linger: GATHER, since: Some(self.written_at), idle },
         }
     }
 

@@ -120,7 +120,6 @@ struct Settings {
     checksum: bool,
     incremental: bool,
     skip_modules: bool,
-    key_delay_us: i64,
     load_delay_us: i64,
 }
 
@@ -138,7 +137,6 @@ impl Settings {
             checksum: config.bool("rdbchecksum"),
             incremental: config.bool("rdb-save-incremental-fsync"),
             skip_modules: config.bool("rdb-skip-module-values"),
-            key_delay_us: config.int("rdb-key-save-delay"),
             load_delay_us: config.int("key-load-delay"),
         })
     }

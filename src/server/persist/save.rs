@@ -288,7 +288,8 @@ impl Persistence {
         for code in &*self.functions.lock() {
             encode::function(&mut sink, code, &Options { compress: settings.compress });
         }
-        snapshot.write(env, &mut sink, key_delay(settings.key_delay_us))?;
+        let delay_us = || env.services.find::<Config>().map_or(0, |config| config.int("rdb-key-save-delay"));
+        snapshot.write(env, &mut sink, || key_delay(delay_us()))?;
         sink.finish()
     }
 
