@@ -298,7 +298,7 @@ impl Persistence {
         figures.save_seconds.store(seconds, Relaxed);
         match result {
             Ok(size) => {
-                env.gauges.dirty.fetch_sub(dirty, Relaxed);
+                env.gauges.note_saved(dirty);
                 figures.last_save_s.store(env.clock.now_ms() / 1000, Relaxed);
                 figures.last_save_ok.store(true, Relaxed);
                 figures.saves.fetch_add(1, Relaxed);
@@ -429,7 +429,7 @@ impl Persistence {
         match self.begin(env, Kind::Save, Some(locked)) {
             Ok(mut begun) => {
                 // Told at once: whoever looks next sees nothing left to save.
-                env.gauges.dirty.fetch_sub(begun.dirty, Relaxed);
+                env.gauges.note_saved(begun.dirty);
                 begun.dirty = 0;
                 if let Some(job) = &mut self.jobs.lock().running {
                     job.brief = true;
