@@ -16,6 +16,7 @@ pub use client::{ExecuteError, LocalClient};
 pub use value::Value;
 
 use crate::base::clock::Clock;
+use crate::base::disk::Disk;
 use crate::base::limits::Limits;
 use crate::base::rng::Rng;
 use crate::command::Command;
@@ -58,6 +59,7 @@ pub struct Builder {
     free_port: bool,
     /// Whether files are looked for: an embedded server touches none unless it is given a directory or told to append.
     files: bool,
+    disk: Option<Arc<dyn Disk>>,
 }
 
 impl Builder {
@@ -71,6 +73,7 @@ impl Builder {
             network: false,
             free_port: false,
             files: false,
+            disk: None,
         }
     }
 
@@ -85,6 +88,7 @@ impl Builder {
             network: true,
             free_port,
             files: true,
+            disk: None,
         }
     }
 
@@ -125,6 +129,13 @@ impl Builder {
         self
     }
 
+    /// Keeps the data on this file system, not the real one: for tests of what happens when it fails.
+    #[doc(hidden)]
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = Some(disk);
+        self
+    }
+
     /// A line of redis.conf: a directive and its arguments, quoted where they have blanks.
     pub fn config(mut self, name: &str, arguments: &str) -> Self {
         self.files |= ["dir", "appendonly", "dbfilename"].contains(&name);
@@ -162,6 +173,9 @@ impl Builder {
         let mut services = Services::default();
         services.add(config.clone());
         services.add(control.clone());
+        if let Some(disk) = self.disk {
+            services.add(Arc::new(Persistence::new(disk)));
+        }
         let clock = self.clock.unwrap_or_else(Clock::real);
         let commands = all_commands();
         let renames = renames(&config, &commands)?;
