@@ -106,6 +106,8 @@ impl Generator {
             (14, templates::SETS),
             (20, templates::ZSETS),
             (14, templates::HASHES),
+            (6, templates::GEO),
+            (6, templates::HYPERLOGLOGS),
             (14, templates::GENERIC),
             (3, templates::TRANSACTIONS),
             (2, templates::OTHER),
@@ -223,7 +225,7 @@ impl Generator {
 
     fn fill(&mut self, name: &str, out: &mut Args) {
         let arg = match name {
-            "s" | "l" | "S" | "z" | "y" | "h" | "x" | "k" => {
+            "s" | "l" | "S" | "z" | "y" | "h" | "x" | "g" | "p" | "k" => {
                 let kind = name.chars().next().unwrap_or('k');
                 self.key(kind)
             }
@@ -320,6 +322,26 @@ impl Generator {
                 }
             },
             "sc" => self.score(),
+            "ll" => {
+                out.push(self.degrees(12, 180));
+                self.degrees(37, 85)
+            }
+            "gm" => {
+                self.fill("ll", out);
+                self.member()
+            }
+            "rd" => match self.below(12) {
+                0 => self.pick(&["0", "-1", "abc", "1e7", "inf", "0.001"]).into(),
+                1..6 => format!("{}", self.below(4_000_000)).into_bytes(),
+                _ => format!("{:.2}", self.below(90_000) as f64 / 100.0).into_bytes(),
+            },
+            "un" => match self.below(30) {
+                0 => self.value(),
+                _ => self.pick(&["m", "m", "km", "km", "KM", "ft", "mi"]).into(),
+            },
+            "gf" => return self.expand("[FROMMEMBER $m|FROMLONLAT $ll]", out),
+            "gb" => return self.expand("[BYRADIUS $rd $un|BYBOX $rd $rd $un]", out),
+            "go" => return self.expand(templates::GEO_OPTIONS, out),
             "sr" => {
                 let score = self.score();
                 match self.below(8) {
@@ -355,6 +377,18 @@ impl Generator {
             0..20 => self.pick(MEMBERS).into(),
             20..28 => format!("n{}", self.below(60)).into_bytes(),
             _ => self.value(),
+        }
+    }
+
+    /// Around `near` mostly, anywhere within `max` sometimes, and some that are neither.
+    fn degrees(&mut self, near: i64, max: i64) -> Vec<u8> {
+        const EDGES: &[&str] =
+            &["180", "-180", "85.05112878", "-85.05112878", "86", "181", "abc", "", "nan", "inf"];
+        match self.below(40) {
+            0 => self.pick(EDGES).into(),
+            1..8 => (self.below(2 * max as u64) - max).to_string().into_bytes(),
+            8..16 => format!("{near}.5").into_bytes(),
+            _ => format!("{:.4}", near as f64 + self.below(40_000) as f64 / 10_000.0).into_bytes(),
         }
     }
 

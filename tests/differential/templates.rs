@@ -170,6 +170,49 @@ e  OBJECT ENCODING $h
 2! HRANDFIELD $h 100000 WITHVALUES
 ";
 
+pub const GEO: &str = "\
+=  GEOADD $g $gm*
+=  GEOADD $g $gm*
+=  GEOADD $g [NX|XX|CH|XX CH|NX XX|CH|$v] $gm*
+=  GEODIST $g $m $m [|$un|m x]
+=  GEOHASH $g $m*
+=  GEOPOS $g $m*
+=  ZREM $g $m
+=  ZRANGE $g 0 -1 WITHSCORES
+=  GEOSEARCH $g $gf $gb $go
+=  GEOSEARCH $g $gf $gb $go
+=  GEOSEARCH $g $gb $go $gf
+=  GEOSEARCH $g [$gf|$gb|$gf $gf $gb|$gf $gb $gb|$gf $gb STOREDIST]
+=  GEOSEARCHSTORE $g $g $gf $gb [|COUNT $c|ASC|STOREDIST|DESC COUNT 3 STOREDIST|WITHDIST]
+=  GEORADIUS $g $ll $rd $un $go
+=  GEORADIUS $g $ll $rd $un [STORE $g|STOREDIST $g|COUNT 3 STORE $g|STORE $g WITHHASH]
+=  GEORADIUS_RO $g $ll $rd $un [$go|STORE $g]
+=  GEORADIUSBYMEMBER $g $m $rd $un $go
+=  GEORADIUSBYMEMBER $g $m $rd $un [STORE $g|STOREDIST $g]
+=  GEORADIUSBYMEMBER_RO $g $m $rd $un $go
+";
+
+/// What `$go` stands for.
+pub const GEO_OPTIONS: &str = "[|ASC|DESC|WITHDIST|WITHCOORD|WITHHASH|WITHDIST WITHHASH WITHCOORD|COUNT $c\
+    |COUNT 2|COUNT 7 DESC|COUNT 3 ANY|ANY|COUNT 4 ANY ASC WITHDIST|WITHDIST ASC|$v]";
+
+pub const HYPERLOGLOGS: &str = "\
+=  PFADD $p $v*
+=  PFADD $p $im*
+=  PFADD $p $v*
+=  PFADD $p $m*
+=  PFADD $p
+=  GET $p
+=  STRLEN $p
+=  PFCOUNT $p
+=  PFCOUNT $p $p*
+=  PFMERGE $p $p*
+=  PFMERGE $p $p*
+=  PFDEBUG [ENCODING|DECODE|DECODE|DECODE|$v] $p
+=  PFDEBUG [TODENSE|GETREG|DECODE|DECODE] p:4
+=  DEL $p
+";
+
 pub const GENERIC: &str = "\
 =  DEL $k*
 =  UNLINK $k*
