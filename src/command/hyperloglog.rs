@@ -69,6 +69,18 @@ fn bytes_of(cell: &Cell) -> Result<&[u8], CommandError> {
     if hll::is_valid(bytes) { Ok(bytes) } else { Err(NOT_ONE) }
 }
 
+/// A cell that OBJECT ENCODING calls `raw` however short it is.
+fn raw(key: &[u8], bytes: &[u8]) -> Cell {
+    let mut cell = Cell::raw_string(key, bytes);
+    cell.set_mutated();
+    cell
+}
+
+fn replace(cell: &mut Cell, bytes: &[u8]) {
+    cell.set_raw_string(bytes);
+    cell.set_mutated();
+}
+
 fn pfadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let key = &args[1];
     let elements = args.from(2);
@@ -99,7 +111,7 @@ fn pfadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             }
             result?;
             if let Some(copy) = copy {
-                cell.set_raw_string(&copy);
+                replace(&mut cell, &copy);
             }
         }
     } else {
@@ -108,8 +120,9 @@ fn pfadd(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             hll::add(&mut bytes, element, sparse_max)?;
         }
         // Making it is a change too.
+        hll::forget_cached(&mut bytes);
         updated = 1;
-        ctx.keys.insert(Cell::raw_string(key, &bytes));
+        ctx.keys.insert(raw(key, &bytes));
     }
     if updated > 0 {
         ctx.keys.signal(notify::STRING, "pfadd", key);
@@ -150,7 +163,7 @@ fn pfcount(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if let Some(mut cell) = ctx.keys.get_mut(key) {
         match cell.big_mut() {
             Some(bytes) => hll::set_cached(bytes, count),
-            None => cell.set_raw_string(&kept),
+            None => replace(&mut cell, &kept),
         }
     }
     ctx.keys.changed(key);
@@ -185,9 +198,9 @@ fn pfmerge(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     // Also where no register changed, as Redis leaves it.
     hll::forget_cached(&mut merged);
     if let Some(mut cell) = ctx.keys.get_mut(target) {
-        cell.set_raw_string(&merged);
+        replace(&mut cell, &merged);
     } else {
-        ctx.keys.insert(Cell::raw_string(target, &merged));
+        ctx.keys.insert(raw(target, &merged));
     }
     ctx.keys.signal(notify::STRING, "pfadd", target);
     ctx.reply.ok();
@@ -224,7 +237,7 @@ fn pfdebug(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let converted = hll::to_dense(&mut dense)?;
     if converted {
         if let Some(mut cell) = ctx.keys.get_mut(key) {
-            cell.set_raw_string(&dense);
+            replace(&mut cell, &dense);
         }
         ctx.keys.changed(key);
     }

@@ -381,7 +381,9 @@ fn estimate(histogram: &[u32; 64]) -> u64 {
         z *= 0.5;
     }
     z += m * sigma(f64::from(histogram[0]) / m);
-    (ALPHA * m * m / z).round() as u64
+    let estimate = (ALPHA * m * m / z).round();
+    // No elements lead to registers that full; C's rounding gives this, and so Redis does.
+    if estimate < i64::MAX as f64 { estimate as u64 } else { i64::MIN as u64 }
 }
 
 fn sigma(mut x: f64) -> f64 {

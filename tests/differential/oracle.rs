@@ -32,7 +32,10 @@ impl Oracle {
     }
 
     pub fn start(program: PathBuf) -> Self {
-        Self::start_in(program, &std::env::temp_dir())
+        // A folder of its own: no dump of somebody else's is found there.
+        let dir = std::env::temp_dir().join(format!("tidewater-oracle-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a temporary folder");
+        Self::start_in(program, &dir)
     }
 
     /// With its working directory, where it finds and leaves its files.

@@ -423,7 +423,7 @@ impl Persistence {
             progress.abort();
         }
         let points = env.services.find::<Config>().is_some_and(|config| !config.save_points().is_empty());
-        if !points {
+        if !points || !self.automatic.load(Relaxed) {
             return false;
         }
         match self.begin(env, Kind::Save, Some(locked)) {
@@ -529,6 +529,9 @@ impl Persistence {
         }
         if jobs.save_scheduled {
             return Some(Kind::Save);
+        }
+        if !self.automatic.load(Relaxed) {
+            return None;
         }
         let config = env.services.find::<Config>()?;
         let changes = env.gauges.dirty.load(Relaxed);

@@ -48,6 +48,7 @@ impl Persistence {
         let env = engine.env();
         let config = env.services.find::<Config>();
         let Some(settings) = Settings::read(env) else { return Ok(()) };
+        self.automatic.store(true, Relaxed);
         if config.is_some_and(|c| c.bool("appendonly")) {
             return self.start_appending(engine, &settings);
         }
