@@ -411,6 +411,11 @@ impl Drop for Server {
             stop.stop();
             let _ = thread.join();
         }
+        // Nothing of this server touches its directory from here on.
+        let env = self.engine.env();
+        let persistence = env.service::<Persistence>();
+        persistence.stop_job();
+        persistence.aof.stop(env);
     }
 }
 

@@ -2,6 +2,8 @@
 //!
 //! Everything random comes from a seed, which is printed; `TIDEWATER_SEED` sets it.
 mod crash;
+mod faults;
+mod real;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -94,6 +96,12 @@ impl Running {
     fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+
+    /// Its end, which was asked for.
+    fn wait(mut self) {
+        let status = self.child.wait().expect("it was started");
+        assert!(status.success(), "{status}; the log:\n{}", self.log());
     }
 }
 

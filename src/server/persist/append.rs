@@ -104,6 +104,7 @@ impl Aof {
         let orders = Arc::new(Mutex::new(VecDeque::new()));
         self.state.size.store(writer.total_bytes(), Relaxed);
         self.state.base_size.store(writer.total_bytes(), Relaxed);
+        self.state.needs_base.store(writer.is_pending(), Relaxed);
         let run = Run {
             env: env.clone(),
             orders: orders.clone(),
@@ -120,6 +121,8 @@ impl Aof {
             failed_at: None,
             stop: false,
         };
+        // At once, not when the thread gets to run: the next write is acknowledged by these rules.
+        run.hold_replies(Policy::of(env));
         let thread = std::thread::Builder::new().name("aof".into()).spawn(move || run.run())?;
         *self.driver.lock() = Some(Driver { orders, thread });
         self.state.enabled.store(true, Relaxed);
@@ -157,6 +160,14 @@ impl Aof {
     pub(super) fn give_up_rewrite(&self, env: &Env) {
         if let Some(driver) = &*self.driver.lock() {
             driver.orders.lock().push_back(Order::GiveUp);
+            env.journal.nudge();
+        }
+    }
+
+    /// `appendfsync` has changed: the next write is acknowledged by the new rule.
+    pub(crate) fn follow_policy(&self, env: &Env) {
+        if self.is_on() && !self.state.needs_base.load(Relaxed) {
+            env.journal.gate.hold_replies(Policy::of(env) == Policy::Always);
             env.journal.nudge();
         }
     }
@@ -203,11 +214,7 @@ impl Run {
     fn run(mut self) {
         loop {
             let policy = Policy::of(&self.env);
-            // Until its first base is there a file vouches for nothing, and nobody waits for it.
-            let holds = policy == Policy::Always && !self.writer.is_pending();
-            if holds != self.env.journal.gate.holds_replies() {
-                self.env.journal.gate.hold_replies(holds);
-            }
+            self.hold_replies(policy);
             self.obey();
             if self.pending.is_none() {
                 self.pending = self.reader.next(self.patience(policy));
@@ -236,6 +243,14 @@ impl Run {
                 }
                 return;
             }
+        }
+    }
+
+    /// Until its first base is there a file vouches for nothing, and nobody waits for it.
+    fn hold_replies(&self, policy: Policy) {
+        let holds = policy == Policy::Always && !self.writer.is_pending();
+        if holds != self.env.journal.gate.holds_replies() {
+            self.env.journal.gate.hold_replies(holds);
         }
     }
 
@@ -326,6 +341,8 @@ impl Run {
         self.state.base_size.store(size, Relaxed);
         self.look();
         self.vouch();
+        // Before anyone hears that the file counts.
+        self.hold_replies(Policy::of(&self.env));
         Ok(())
     }
 
