@@ -63,6 +63,8 @@ pub fn fill(client: &mut Wire) {
         }
     }
     client.ask("SELECT 0");
+    // They may be there from a call before.
+    client.ask("DEL x:stream x:emptied");
     let call = |client: &mut Wire, words: &[&str]| {
         let reply = client.call(&words.iter().map(|w| w.as_bytes().to_vec()).collect());
         assert!(!reply.is_error(), "{}", reply.show());

@@ -1,6 +1,6 @@
 //! A directory goes from a real redis-server to Tidewater and back: both see the same keys in it.
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use super::{Folder, Running, until};
 use crate::differential::dump::{fill, settle};
@@ -32,8 +32,8 @@ fn ours(folder: &Folder, options: &[&str]) -> Running {
     Running::start(folder, &all)
 }
 
-fn theirs(program: &PathBuf, folder: &Folder, options: &[&str]) -> (Oracle, Wire) {
-    let oracle = Oracle::start_with(program.clone(), folder.path(), options);
+fn theirs(program: &Path, folder: &Folder, options: &[&str]) -> (Oracle, Wire) {
+    let oracle = Oracle::start_with(program.to_path_buf(), folder.path(), options);
     let mut client = Wire::connect(oracle.port);
     until("redis-server to load", || !client.ask("DBSIZE").is_error());
     (oracle, client)
