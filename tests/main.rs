@@ -3,6 +3,7 @@ mod commands;
 mod concurrency;
 mod differential;
 mod net;
+mod persistence;
 mod program;
 mod support;
 mod tidy;

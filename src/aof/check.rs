@@ -252,3 +252,165 @@ struct File {
     is_last: bool,
     mode: Mode,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::disk::fault::FaultDisk;
+
+    const BASE: &str = "/d/x.aof.1.base.aof";
+    const INCR: &str = "/d/x.aof.1.incr.aof";
+    const MANIFEST: &str = "/d/x.aof.manifest";
+    const SET: &[u8] = b"*3\r\n$3\r\nset\r\n$3\r\nfoo\r\n$5\r\nhello\r\n";
+
+    fn put(disk: &FaultDisk, path: &str, parts: &[&[u8]]) {
+        disk.create(Path::new(path)).unwrap().write_all(&parts.concat()).unwrap();
+    }
+
+    fn disk() -> FaultDisk {
+        let disk = FaultDisk::new(1);
+        disk.create_dir(Path::new("/d")).unwrap();
+        put(&disk, MANIFEST, &[b"file x.aof.1.base.aof seq 1 type b\nfile x.aof.1.incr.aof seq 1 type i\n"]);
+        put(&disk, BASE, &[SET]);
+        put(&disk, INCR, &[SET, SET]);
+        disk
+    }
+
+    fn run(disk: &FaultDisk, args: &[&str], answers: &str) -> (bool, String) {
+        let mut out = Vec::new();
+        let tool = Tool {
+            disk,
+            out: &mut out,
+            answers: &mut answers.as_bytes(),
+            check_rdb: &mut |_, _, out| {
+                let _ = writeln!(out, "looked at");
+                Some(9)
+            },
+        };
+        let args: Vec<String> = args.iter().map(|arg| (*arg).to_owned()).collect();
+        let good = tool.run("check", &args);
+        (good, String::from_utf8(out).unwrap())
+    }
+
+    fn len(disk: &FaultDisk, path: &str) -> u64 {
+        disk.size(Path::new(path)).unwrap()
+    }
+
+    #[test]
+    fn all_files_of_a_manifest_are_looked_at() {
+        let disk = disk();
+        let (good, out) = run(&disk, &[MANIFEST], "");
+        assert!(good);
+        assert_eq!(
+            out,
+            "Start checking Multi Part AOF\nStart to check BASE AOF (RESP format).\n\
+             AOF analyzed: filename=x.aof.1.base.aof, size=33, ok_up_to=33, ok_up_to_line=8, diff=0\n\
+             BASE AOF x.aof.1.base.aof is valid\nStart to check INCR files.\n\
+             AOF analyzed: filename=x.aof.1.incr.aof, size=66, ok_up_to=66, ok_up_to_line=15, diff=0\n\
+             INCR AOF x.aof.1.incr.aof is valid\nAll AOF files and manifest are valid\n"
+        );
+        put(&disk, BASE, &[b"REDIS0011", SET]);
+        put(&disk, INCR, &[]);
+        let (good, out) = run(&disk, &[MANIFEST], "");
+        assert!(
+            good && out.contains(
+                "BASE AOF (RDB format).\nlooked at\nRDB preamble is OK, proceeding with AOF tail...\n"
+            )
+        );
+        assert!(out.contains("INCR AOF x.aof.1.incr.aof is empty"), "{out}");
+    }
+
+    #[test]
+    fn damage_is_shown_and_mended_only_when_asked_and_confirmed() {
+        let disk = disk();
+        put(&disk, INCR, &[SET, b"!!!"]);
+        let (good, out) = run(&disk, &[MANIFEST], "y\n");
+        assert!(!good && out.contains("AOF x.aof.1.incr.aof format error\n"), "{out}");
+        assert!(out.contains("size=36, ok_up_to=33, ok_up_to_line=8, diff=3\n"), "{out}");
+        assert!(
+            out.ends_with("AOF x.aof.1.incr.aof is not valid. Use the --fix option to try fixing it.\n"),
+            "{out}"
+        );
+        let (good, out) = run(&disk, &["--fix", MANIFEST], "n\n");
+        assert!(!good && out.ends_with("Continue? [y/N]: Aborting...\n"), "{out}");
+        assert!(!run(&disk, &["--fix", MANIFEST], "").0);
+        assert_eq!(len(&disk, INCR), 36);
+        let (good, out) = run(&disk, &["--fix", MANIFEST], "y\n");
+        assert!(
+            good && out.contains(
+                "This will shrink the AOF x.aof.1.incr.aof from 36 bytes, with 3 bytes, to 33 bytes\n"
+            )
+        );
+        assert!(out.contains("Successfully truncated AOF x.aof.1.incr.aof\n"), "{out}");
+        assert_eq!(len(&disk, INCR), 33);
+        disk.crash_losing_all();
+    }
+
+    #[test]
+    fn only_the_last_file_is_cut() {
+        let disk = disk();
+        put(&disk, BASE, &[SET, b"*1\r\n$5\r\nmulti\r\n", SET]);
+        let (good, out) = run(&disk, &[MANIFEST], "");
+        assert!(
+            !good && out.contains("Reached EOF before the EXEC of a MULTI\n") && out.contains("is not valid"),
+            "{out}"
+        );
+        let (good, out) = run(&disk, &["--fix", MANIFEST], "y\n");
+        assert!(
+            !good
+                && out.ends_with("Failed to truncate AOF x.aof.1.base.aof because it is not the last file\n"),
+            "{out}"
+        );
+        put(&disk, BASE, &[b"#TS:5\r\n", SET, b"#TS:6\r\n", SET]);
+        let (good, out) = run(&disk, &["--truncate-to-timestamp", "5", MANIFEST], "");
+        assert!(
+            !good
+                && out.contains(
+                    "Failed to truncate AOF /d/x.aof.1.base.aof to timestamp 5 to offset 40 because"
+                ),
+            "{out}"
+        );
+        assert_eq!(len(&disk, BASE), 80);
+    }
+
+    #[test]
+    fn a_file_is_cut_to_a_time() {
+        let disk = disk();
+        put(&disk, BASE, &[b"#TS:5\r\n", SET, b"#TS:6\r\n#TS:7\r\n", SET]);
+        for (limit, text, size) in [
+            (
+                "7",
+                "Truncate nothing in AOF /d/x.aof.1.base.aof to timestamp 7\nAOF /d/x.aof.1.base.aof is valid\n",
+                87,
+            ),
+            ("6", "Successfully truncated AOF /d/x.aof.1.base.aof to timestamp 6\n", 47),
+            ("5", "Successfully truncated AOF /d/x.aof.1.base.aof to timestamp 5\n", 40),
+            ("4", "AOF /d/x.aof.1.base.aof has nothing before timestamp 4, aborting...\n", 40),
+            ("x", "Invalid timestamp, aborting...\n", 40),
+        ] {
+            let (good, out) = run(&disk, &["--truncate-to-timestamp", limit, BASE], "");
+            assert_eq!(good, size != 40 || limit == "5", "{limit}");
+            assert!(out.ends_with(text), "{out}");
+            assert_eq!(len(&disk, BASE), size);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_checked_says_why() {
+        let disk = disk();
+        for (args, text) in [
+            (&["/d/none"][..], "Cannot open file /d/none: "),
+            (&[], "Usage: check [--fix|--truncate-to-timestamp $timestamp] <file.manifest|file.aof>"),
+            (&["--fix"], "Usage: "),
+            (&["--mend", BASE], "Usage: "),
+        ] {
+            let (good, out) = run(&disk, args, "");
+            assert!(!good && out.starts_with(text), "{out}");
+        }
+        put(&disk, MANIFEST, &[b"file x.aof.9.base.aof seq 9 type b\n"]);
+        let (good, out) = run(&disk, &[MANIFEST], "");
+        assert!(!good && out.contains("Cannot open file /d/x.aof.9.base.aof: "), "{out}");
+        put(&disk, MANIFEST, &[b"file x seq 1 type q\n"]);
+        assert!(run(&disk, &[MANIFEST], "").1.contains("Unknown AOF file type"));
+    }
+}

@@ -5,6 +5,7 @@
 //! each, in the same directory (a rename never crosses file systems), made from `appendfilename`, because several servers
 //! may share a directory.
 use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,6 +21,13 @@ pub enum BaseFormat {
     Rdb,
     /// Commands (`aof-use-rdb-preamble no`).
     Aof,
+}
+
+/// What a file's name says it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Numbered {
+    Base(u64),
+    Incr(u64),
 }
 
 impl Layout {
@@ -73,6 +81,18 @@ impl Layout {
         self.named("", &format!(".{seq}.incr.aof"))
     }
 
+    /// A name as [`Layout::base_name`] and [`Layout::incr_name`] make them.
+    pub fn numbered(&self, name: &OsStr) -> Option<Numbered> {
+        let rest = name.as_bytes().strip_prefix(self.name.as_bytes())?.strip_prefix(b".")?;
+        let (seq, rest) = std::str::from_utf8(rest).ok()?.split_once('.')?;
+        let seq = seq.parse().ok()?;
+        match rest {
+            "base.rdb" | "base.aof" => Some(Numbered::Base(seq)),
+            "incr.aof" => Some(Numbered::Incr(seq)),
+            _ => None,
+        }
+    }
+
     pub fn temp_manifest(&self) -> PathBuf {
         self.path(self.named("temp-", ".manifest"))
     }
@@ -111,6 +131,16 @@ mod tests {
         assert_eq!(at.base_name(7, BaseFormat::Rdb), "appendonly.aof.7.base.rdb");
         assert_eq!(at.base_name(7, BaseFormat::Aof), "appendonly.aof.7.base.aof");
         assert_eq!(at.path(at.incr_name(2)), Path::new("/data/appendonlydir/appendonly.aof.2.incr.aof"));
+        assert_eq!(at.numbered(&at.base_name(7, BaseFormat::Aof)), Some(Numbered::Base(7)));
+        assert_eq!(at.numbered(&at.incr_name(9)), Some(Numbered::Incr(9)));
+        for other in [
+            "appendonly.aof",
+            "appendonly.aof.x.incr.aof",
+            "appendonly.aof.1.incr.rdb",
+            "temp-appendonly.aof.incr",
+        ] {
+            assert_eq!(at.numbered(OsStr::new(other)), None, "{other}");
+        }
         assert_eq!(at.temp_incr(), Path::new("/data/appendonlydir/temp-appendonly.aof.incr"));
     }
 }

@@ -4,7 +4,7 @@
 //! (incremental, in the order of their numbers). Words come in pairs in any order, unknown ones are skipped; names with
 //! blanks or unprintable bytes are quoted; `#` begins a comment line. What is refused is what Redis 7.0 refuses, in its words;
 //! and numbers that leave no room for a next one.
-use super::layout::{BaseFormat, Layout};
+use super::layout::{BaseFormat, Layout, Numbered};
 use crate::base::split::{quote, split_args};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
@@ -186,13 +186,22 @@ impl Manifest {
         self.retire_before(u64::MAX);
     }
 
-    pub fn forget_history(&mut self) {
-        self.history.clear();
+    /// Forgets the history that `keep` is false for.
+    pub fn retain_history(&mut self, keep: impl FnMut(&Entry) -> bool) {
+        self.history.retain(keep);
+    }
+
+    /// The next file of this kind has a higher number.
+    pub(super) fn go_on_behind(&mut self, file: Numbered) {
+        match file {
+            Numbered::Base(seq) => self.base_seq = self.base_seq.max(seq.min(SEQ_MAX)),
+            Numbered::Incr(seq) => self.incr_seq = self.incr_seq.max(seq.min(SEQ_MAX)),
+        }
     }
 
     /// The old single file becomes the base, under the name that it has.
     pub fn take_over(&mut self, name: &OsStr) {
-        self.base_seq = 1;
+        self.base_seq = self.base_seq.max(1);
         self.base = Some(Entry { name: name.into(), seq: 1 });
     }
 }
@@ -293,7 +302,7 @@ mod tests {
         let text = "file x.2.base.aof seq 2 type b\nfile x.1.incr.aof seq 1 type h\n\
                     file x.2.incr.aof seq 2 type h\nfile x.1.base.rdb seq 1 type h\nfile x.3.incr.aof seq 3 type i\n";
         assert_eq!(String::from_utf8(m.text()).unwrap(), text);
-        m.forget_history();
+        m.retain_history(|_| false);
         m.retire_all();
         assert_eq!(m.text(), b"file x.2.base.aof seq 2 type b\nfile x.3.incr.aof seq 3 type h\n");
         assert_eq!(m.next_incr(&at).name, "x.4.incr.aof");

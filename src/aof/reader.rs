@@ -642,7 +642,7 @@ mod tests {
     #[test]
     fn it_stops_before_a_later_time() {
         let bytes = file(&["#TS:5", "set a 1", "#TS:6", "multi", "#TS:7", "set b 2", "exec"]);
-        for (limit, want) in [(7, None), (6, Some(42)), (5, Some(34)), (4, Some(0))] {
+        for (limit, want) in [(7, None), (6, Some(41)), (5, Some(34)), (4, Some(0))] {
             let (mut reader, mut chunk) = (reader(&bytes), Chunk::default());
             reader.stop_after(Some(limit));
             let ended = loop {

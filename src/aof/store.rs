@@ -48,7 +48,7 @@ impl Store {
         let path = layout.manifest();
         let manifest = match disk.read(&path, MANIFEST_BYTES_MAX) {
             Ok(text) => Manifest::parse(&text)?,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Manifest::default(),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => without_manifest(&*disk, &layout),
             Err(e) => {
                 return Err(StoreError::io(
                     format!("Can't read the AOF manifest file {}", path.display()),
@@ -121,12 +121,14 @@ impl Store {
         }
     }
 
-    pub(super) fn remove_if_there(&self, path: &Path) {
+    /// Whether it is there no more.
+    pub(super) fn remove_if_there(&self, path: &Path) -> bool {
         match self.disk.remove(path) {
             Err(e) if e.kind() != io::ErrorKind::NotFound => {
                 tracing::warn!("Can't remove {}: {e}", path.display());
+                false
             }
-            _ => {}
+            _ => true,
         }
     }
 
@@ -222,16 +224,35 @@ impl Store {
         self.settle()?;
         let mut manifest = self.manifest.clone();
         let in_use: Vec<_> = manifest.files().map(|entry| entry.name.clone()).collect();
-        for entry in manifest.history().iter().filter(|entry| !in_use.contains(&entry.name)) {
-            tracing::info!("Removing the history file {} in the background", entry.name.display());
-            self.remove_if_there(&self.layout.path(&entry.name));
-        }
-        manifest.forget_history();
-        match manifest.is_empty() {
+        manifest.retain_history(|entry| {
+            let is_in_use = in_use.contains(&entry.name);
+            if !is_in_use {
+                tracing::info!("Removing the history file {} in the background", entry.name.display());
+            }
+            !is_in_use && !self.remove_if_there(&self.layout.path(&entry.name))
+        });
+        // Else a crash could bring back a file that no manifest knows.
+        let synced = self.disk.sync_dir(self.layout.dir());
+        synced.map_err(|e| StoreError::io("Can't sync the append-only dir", e))?;
+        match manifest.text().is_empty() {
             true => Ok(()),
             false => self.install(manifest),
         }
     }
+}
+
+/// Nothing to load; but files that seem to have lost their manifest are not written over: numbers go on behind theirs.
+fn without_manifest(disk: &dyn Disk, layout: &Layout) -> Manifest {
+    let mut manifest = Manifest::default();
+    for name in disk.list(layout.dir()).unwrap_or_default() {
+        if let Some(numbered) = layout.numbered(&name)
+            && disk.size(&layout.path(&name)).is_ok_and(|size| size > 0)
+        {
+            tracing::warn!("{} is not loaded: there is no AOF manifest that names it", name.display());
+            manifest.go_on_behind(numbered);
+        }
+    }
+    manifest
 }
 
 /// Bytes of the append-only files.

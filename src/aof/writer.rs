@@ -148,6 +148,7 @@ impl Writer {
         if let Some(why) = &self.trouble.failed {
             return Err(WriteError::Failed(why.clone()));
         }
+        self.settle()?;
         self.undo_torn_write()?;
         match self.file.write_all(bytes) {
             Ok(()) => {
@@ -174,13 +175,7 @@ impl Writer {
         if let Some(why) = &self.trouble.failed {
             return Err(WriteError::Failed(why.clone()));
         }
-        if self.store.is_unsettled() {
-            if let Err(e) = self.store.settle() {
-                self.trouble.manifest = Some(e.to_string());
-                return Err(e.into());
-            }
-            mend(&mut self.trouble.manifest);
-        }
+        self.settle()?;
         if self.synced == self.len {
             return Ok(());
         }
@@ -354,6 +349,19 @@ impl Writer {
 
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// A manifest on disk that is ahead of the one in memory names a file behind this one, which then must not have an
+    /// unfinished end: nothing is written before that is settled.
+    fn settle(&mut self) -> Result<(), WriteError> {
+        if self.store.is_unsettled() {
+            if let Err(e) = self.store.settle() {
+                self.trouble.manifest = Some(e.to_string());
+                return Err(e.into());
+            }
+            mend(&mut self.trouble.manifest);
+        }
+        Ok(())
     }
 
     fn undo_torn_write(&mut self) -> Result<(), WriteError> {

@@ -377,7 +377,7 @@ mod tests {
         #[test]
         fn ranges_cover_the_circle(
             lon in -170.0..170.0f64, lat in -60.0..60.0f64, radius in 1.0..500_000.0f64,
-            angle in 0.0..6.3f64, part in 0.0..0.99f64,
+            angle in 0.0..std::f64::consts::TAU, part in 0.0..0.99f64,
         ) {
             let center = Place::new(lon, lat).unwrap();
             let search = Search { center, shape: Shape::Circle { radius }, unit: 1.0 };

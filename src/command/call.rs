@@ -64,7 +64,7 @@ pub fn run<'a>(
 ) -> (usize, Ran) {
     let Runner { stats, rng, batch, lane, now, ticks } = runner;
     let Some(first) = requests.first().map(|r| r.command) else { return (0, Ran::Done) };
-    let mut view = View::new(locked, env, stats, rng, batch, lane, session.db, now);
+    let mut view = View::new(locked, env, (stats, rng, batch), lane, session.db, now);
     view.no_touch = session.no_touch;
     if session.client.has_flag(flag::LOADER) {
         view.horizon = 0;
@@ -146,6 +146,14 @@ fn register(ctx: &mut Context<'_>, block: Block, resume: Resume, args: Args<'_>)
     ctx.env.gauges.blocked.fetch_add(1, Ordering::Relaxed);
     client.set_flag(flag::BLOCKED, true);
     *client.waiter.lock() = Some(waiter.clone());
+    if let Some(offset) = resume.when_durable {
+        let waiter = waiter.clone();
+        ctx.env.journal.gate.when_durable(offset, move |_| {
+            if waiter.claim() {
+                waiter.retry();
+            }
+        });
+    }
     waiter
 }
 
@@ -204,7 +212,8 @@ pub fn with_shard<R>(
     f: impl FnOnce(&mut View<'_>) -> R,
 ) -> Option<R> {
     let locked = env.keyspace.try_lock_shard(shard)?;
-    let mut view = View::new(locked, env, runner.stats, runner.rng, runner.batch, runner.lane, 0, runner.now);
+    let mut view =
+        View::new(locked, env, (runner.stats, runner.rng, runner.batch), runner.lane, 0, runner.now);
     let result = f(&mut view);
     settle(&mut view);
     view.commit();
@@ -228,7 +237,7 @@ pub fn run_waiter(env: &Env, runner: Runner<'_>, locked: Locked<'_>, waiter: &Ar
     let mut session = Session::new(client, true);
     let mut reply = Reply::new(waiter.resp3);
     let (stats, rng, batch) = (runner.stats, runner.rng, runner.batch);
-    let keys = View::new(locked, env, stats, rng, batch, runner.lane, waiter.db, runner.now);
+    let keys = View::new(locked, env, (stats, rng, batch), runner.lane, waiter.db, runner.now);
     let command = env.commands.get(waiter.command);
     let (session, reply) = (&mut session, &mut reply);
     let mut ctx = Context { keys, reply, session, env, command, block: None, resumed: false };

@@ -38,6 +38,8 @@ pub struct Resume {
     pub args: Option<OwnedArgs>,
     /// Also once a key is gone or has become of another type, which the command answers with an error.
     pub when_gone: bool,
+    /// Also once the journal is durable up to this offset, or nobody can tell any more.
+    pub when_durable: Option<u64>,
 }
 
 /// One running command: its keys, its reply, its client, the server around it. The fields are separate so that a

@@ -68,9 +68,24 @@ pub mod bar {
 pub struct Gauges {
     /// Changes since the last save, as INFO counts them.
     pub dirty: AtomicU64,
+    /// Changes that have been saved and left the count.
+    saved: AtomicU64,
     /// Clients blocked in a command.
     pub blocked: AtomicUsize,
     pub ever_written: AtomicBool,
+}
+
+impl Gauges {
+    /// So many of the changes are saved.
+    pub fn note_saved(&self, changes: u64) {
+        self.dirty.fetch_sub(changes, Ordering::Relaxed);
+        self.saved.fetch_add(changes, Ordering::Relaxed);
+    }
+
+    /// Changes ever.
+    pub fn changes(&self) -> u64 {
+        self.dirty.load(Ordering::Relaxed).wrapping_add(self.saved.load(Ordering::Relaxed))
+    }
 }
 
 /// Is told of commands that MONITOR, the slow log or the latency monitor want; the server implements it.

@@ -644,7 +644,7 @@ fn xread(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         let mut words = OwnedArgs::new();
         args.slice(0..read.ids_at).iter().for_each(|arg| words.push(arg));
         after.iter().for_each(|id| words.push(id.text(&mut [0; ID_TEXT_MAX])));
-        Resume { args: Some(words), when_gone: false }
+        Resume { args: Some(words), when_gone: false, when_durable: None }
     })
 }
 

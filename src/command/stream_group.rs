@@ -679,7 +679,7 @@ fn xreadgroup(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         deadline_ms,
         on_timeout: Reply::null_array,
     };
-    ctx.block_and_resume(block, || Resume { args: None, when_gone: true })
+    ctx.block_and_resume(block, || Resume { args: None, when_gone: true, when_durable: None })
 }
 
 /// Answers from all streams that have something; false when none has.

@@ -67,9 +67,7 @@ impl<'a> View<'a> {
     pub(super) fn new(
         locked: Locked<'a>,
         env: &'a Env,
-        stats: &'a WorkerStats,
-        rng: &'a mut Rng,
-        batch: &'a mut Batch,
+        (stats, rng, batch): (&'a WorkerStats, &'a mut Rng, &'a mut Batch),
         lane: Lane,
         db: usize,
         now: u64,

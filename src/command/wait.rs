@@ -1,8 +1,8 @@
-//! WAIT and WAITAOF. There are no replicas and no log yet: what is asked for beyond nothing ends by its timeout.
-use crate::base::num::parse_i64;
-use crate::command::context::Block;
+//! WAIT and WAITAOF. There are no replicas yet: what is asked of them ends by its timeout.
+use crate::base::num::{fmt_u64, parse_i64};
+use crate::command::context::{Block, Resume};
 use crate::command::{Arity, Command, CommandError, Context, Group, Outcome};
-use crate::resp::args::Args;
+use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
 
 pub fn commands() -> Vec<Command> {
@@ -54,19 +54,33 @@ fn waitaof(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(CommandError::OUT_OF_RANGE);
     }
     let deadline_ms = deadline(ctx, &args[3])?;
-    if local > 0 {
+    if local > 0 && !ctx.env.journal.is_on() {
         return Err(CommandError::new(
             "ERR WAITAOF cannot be used when numlocal is set but appendonly is disabled.",
         ));
     }
-    let on_timeout = |reply: &mut Reply| {
-        reply.array(2);
-        reply.int(0);
-        reply.int(0);
-    };
-    if replicas == 0 {
-        on_timeout(ctx.reply);
+    // Called again, it carries the offset of the time of the call.
+    let asked = args.get(4).and_then(parse_i64).and_then(|n| u64::try_from(n).ok());
+    let offset = asked.unwrap_or(ctx.session.journaled);
+    let durable = ctx.env.journal.is_on() && ctx.env.journal.gate.durable() >= offset;
+    if ctx.is_resumed() || (replicas == 0 && (local == 0 || durable)) {
+        answer(ctx.reply, durable);
         return Ok(());
     }
-    ctx.block(Block { keys: Vec::new(), wants: None, deadline_ms, on_timeout })
+    let block =
+        Block { keys: Vec::new(), wants: None, deadline_ms, on_timeout: |reply| answer(reply, false) };
+    ctx.block_and_resume(block, || {
+        let mut resumed = OwnedArgs::from_args(args);
+        resumed.push(fmt_u64(&mut [0; 20], offset));
+        // There are no replicas that could make up the number asked for: then only the timeout ends it.
+        let when_durable = (replicas == 0).then_some(offset);
+        Resume { args: Some(resumed), when_gone: false, when_durable }
+    })
+}
+
+/// How many have it on disk: here, and of the replicas.
+fn answer(reply: &mut Reply, durable: bool) {
+    reply.array(2);
+    reply.int(i64::from(durable));
+    reply.int(0);
 }

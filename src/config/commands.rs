@@ -1,5 +1,8 @@
 //! CONFIG.
 use super::{Caller, Config};
+use std::sync::atomic::Ordering;
+
+use crate::command::env::bar;
 use crate::command::row::{Arity, Command, Group};
 use crate::command::{CommandError, Context, Outcome};
 use crate::resp::args::Args;
@@ -72,7 +75,10 @@ fn set(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     }
     let words: Vec<&[u8]> = args.iter().skip(2).collect();
     let pairs: Vec<(&[u8], &[u8])> = words.chunks_exact(2).map(|p| (p[0], p[1])).collect();
-    let caller = Caller { loading: false, local: is_local(&ctx.session.client.addr) };
+    let caller = Caller {
+        loading: ctx.env.barred.load(Ordering::Relaxed) & bar::LOADING != 0,
+        local: is_local(&ctx.session.client.addr),
+    };
     ctx.service::<Config>().set_many_as(&pairs, caller).map_err(|e| CommandError::new(e.to_string()))?;
     ctx.reply.ok();
     Ok(())
@@ -100,6 +106,7 @@ fn rewrite(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 
 fn reset_stat(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     ctx.env.stats.reset();
+    ctx.env.reclaimer.reset_freed();
     ctx.reply.ok();
     Ok(())
 }

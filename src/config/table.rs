@@ -218,7 +218,7 @@ pub static TABLE: &[Directive] = &[
     d("dbfilename").text("dump.rdb").protected().check(special::check_db_filename),
     d("rdbcompression").yes_no("yes").bind(|l, v| l.rdb_compression.set(v != 0)),
     d("rdbchecksum").yes_no("yes").immutable(),
-    d("rdb-del-sync-files").yes_no("no"),
+    d("rdb-del-sync-files").yes_no("no").no_effect(),
     // Ours: pass over what modules left in a dump, rather than refuse the dump.
     d("rdb-skip-module-values").yes_no("no"),
     d("rdb-save-incremental-fsync").yes_no("yes"),
@@ -235,7 +235,7 @@ pub static TABLE: &[Directive] = &[
     d("auto-aof-rewrite-percentage").int(0, INT, "100"),
     d("auto-aof-rewrite-min-size").memory(0, LONG, "64mb"),
     d("aof-load-truncated").yes_no("yes"),
-    d("aof-use-rdb-preamble").yes_no("yes"),
+    d("aof-use-rdb-preamble").yes_no("yes").no_effect(),
     d("aof-timestamp-enabled").yes_no("no"),
     d("aof-rewrite-incremental-fsync").yes_no("yes"),
     d("aof-disable-auto-gc").yes_no("no"),

@@ -137,6 +137,8 @@ impl LocalClient {
         }
         let gate = &self.engine.env().journal.gate;
         if gate.holds_replies() && gate.wait(self.session.journaled) == Err(Unsure) {
+            // It has been told; what comes next stands for itself.
+            self.session.journaled = 0;
             return Err(ExecuteError::Unsure);
         }
         Ok(reply.to_vec())

@@ -16,6 +16,7 @@ pub use client::{ExecuteError, LocalClient};
 pub use value::Value;
 
 use crate::base::clock::Clock;
+use crate::base::disk::Disk;
 use crate::base::limits::Limits;
 use crate::base::rng::Rng;
 use crate::command::Command;
@@ -58,6 +59,7 @@ pub struct Builder {
     free_port: bool,
     /// Whether files are looked for: an embedded server touches none unless it is given a directory or told to append.
     files: bool,
+    disk: Option<Arc<dyn Disk>>,
 }
 
 impl Builder {
@@ -71,6 +73,7 @@ impl Builder {
             network: false,
             free_port: false,
             files: false,
+            disk: None,
         }
     }
 
@@ -85,6 +88,7 @@ impl Builder {
             network: true,
             free_port,
             files: true,
+            disk: None,
         }
     }
 
@@ -125,6 +129,13 @@ impl Builder {
         self
     }
 
+    /// Keeps the data on this file system, not the real one: for tests of what happens when it fails.
+    #[doc(hidden)]
+    pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
+        self.disk = Some(disk);
+        self
+    }
+
     /// A line of redis.conf: a directive and its arguments, quoted where they have blanks.
     pub fn config(mut self, name: &str, arguments: &str) -> Self {
         self.files |= ["dir", "appendonly", "dbfilename"].contains(&name);
@@ -135,7 +146,19 @@ impl Builder {
         self
     }
 
+    /// Wires everything, loads the data if there is any to look for, and listens.
     pub fn start(self) -> Result<Server, StartError> {
+        let files = self.files;
+        let server = self.prepare()?;
+        if files {
+            server.load()?;
+        }
+        server.open();
+        Ok(server)
+    }
+
+    /// `start` up to where the data is to be loaded: who connects is told to wait.
+    pub(crate) fn prepare(self) -> Result<Server, StartError> {
         let embedded = self.config.is_none();
         let config = match self.config {
             Some(config) => config,
@@ -150,6 +173,9 @@ impl Builder {
         let mut services = Services::default();
         services.add(config.clone());
         services.add(control.clone());
+        if let Some(disk) = self.disk {
+            services.add(Arc::new(Persistence::new(disk)));
+        }
         let clock = self.clock.unwrap_or_else(Clock::real);
         let commands = all_commands();
         let renames = renames(&config, &commands)?;
@@ -183,10 +209,6 @@ impl Builder {
         if self.network {
             server.listen(self.free_port)?;
         }
-        if self.files {
-            env.service::<Persistence>().start(&server.engine)?;
-        }
-        env.set_bar(bar::LOADING, false);
         for name in ["workers", "shards"] {
             let fixed = |_: &Config| Err("it is fixed when the server starts".to_owned());
             server.config.on_change(name, Box::new(fixed));
@@ -238,6 +260,16 @@ pub struct Server {
 impl Server {
     pub fn builder() -> Builder {
         Builder::new()
+    }
+
+    /// Loads what the directory holds.
+    pub(crate) fn load(&self) -> Result<(), StartError> {
+        Ok(self.engine.env().service::<Persistence>().start(&self.engine)?)
+    }
+
+    /// From here on everyone is served.
+    pub(crate) fn open(&self) {
+        self.engine.env().set_bar(bar::LOADING, false);
     }
 
     pub fn engine(&self) -> &Arc<Engine> {
@@ -370,12 +402,20 @@ impl Drop for Server {
         while Arc::strong_count(&self.net) > 1 {
             std::thread::sleep(Duration::from_millis(1));
         }
+        let persistence = self.engine.env().service::<Persistence>();
+        persistence.stop_job();
+        persistence.aof.stop(self.engine.env());
         // Threads that wait in a blocking command of their own client.
         self.engine.env().clients.list().iter().for_each(|client| client.close(false));
         if let Some((stop, thread)) = self.cron.take() {
             stop.stop();
             let _ = thread.join();
         }
+        // Nothing of this server touches its directory from here on.
+        let env = self.engine.env();
+        let persistence = env.service::<Persistence>();
+        persistence.stop_job();
+        persistence.aof.stop(env);
     }
 }
 

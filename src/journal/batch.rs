@@ -95,7 +95,7 @@ fn put_length(out: &mut Vec<u8>, kind: u8, n: usize) {
 mod tests {
     use super::*;
 
-    fn words<'a>(text: &'a str) -> impl ExactSizeIterator<Item = &'a [u8]> {
+    fn words(text: &str) -> impl ExactSizeIterator<Item = &[u8]> {
         text.split(' ').map(str::as_bytes).collect::<Vec<_>>().into_iter()
     }
 

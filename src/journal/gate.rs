@@ -46,11 +46,11 @@ impl Gate {
         }
     }
 
-    /// The stream is durable up to `offset`; those who waited for no more go on.
-    pub fn advance(&self, offset: u64) {
+    /// The stream is durable up to `offset`; those who waited for no more go on. Tells how many they were.
+    pub fn advance(&self, offset: u64) -> usize {
         self.unsure.store(false, Ordering::Release);
         self.durable.fetch_max(offset, Ordering::AcqRel);
-        self.wake(offset, Ok(()));
+        self.wake(offset, Ok(()))
     }
 
     /// Nothing more can be said of what is not durable yet: all who wait are told so, until `advance` is called again.
@@ -59,24 +59,26 @@ impl Gate {
         self.wake(u64::MAX, Err(Unsure));
     }
 
-    fn wake(&self, offset: u64, how: Result<(), Unsure>) {
+    fn wake(&self, offset: u64, how: Result<(), Unsure>) -> usize {
         let due: Vec<Sleeper> = {
             let mut sleepers = self.sleepers.lock();
             if sleepers.is_empty() {
                 self.changed.notify_all();
-                return;
+                return 0;
             }
             let (due, rest) = sleepers.drain(..).partition(|(at, _)| *at <= offset);
             *sleepers = rest;
             self.changed.notify_all();
             due.into_iter().map(|(_, sleeper)| sleeper).collect()
         };
+        let woken = due.len();
         for sleeper in due {
             match sleeper {
                 Sleeper::Task(waker) => waker.wake(),
                 Sleeper::Call(call) => call(how),
             }
         }
+        woken
     }
 
     fn state(&self, offset: u64) -> Option<Result<(), Unsure>> {

@@ -88,8 +88,9 @@ impl Tail {
 pub struct Patience {
     /// It sleeps on until this much is there...
     pub bytes: usize,
-    /// ...or this long after the first byte.
+    /// ...or this long after the first byte, or after this instant.
     pub linger: Duration,
+    pub since: Option<Instant>,
     /// With nothing there at all it comes back after this.
     pub idle: Duration,
 }
@@ -217,7 +218,8 @@ impl Reader {
                 idle_until
             } else {
                 tail.sleeping = Some(patience.bytes.max(1));
-                *linger_until.get_or_insert_with(|| Instant::now() + patience.linger)
+                *linger_until
+                    .get_or_insert_with(|| patience.since.unwrap_or_else(Instant::now) + patience.linger)
             };
             if journal.arrived.wait_until(&mut tail, until).timed_out() {
                 break;
@@ -258,7 +260,8 @@ impl Drop for Reader {
 mod tests {
     use super::*;
 
-    const AT_ONCE: Patience = Patience { bytes: 1, linger: Duration::ZERO, idle: Duration::ZERO };
+    const AT_ONCE: Patience =
+        Patience { bytes: 1, linger: Duration::ZERO, since: None, idle: Duration::ZERO };
 
     fn append(journal: &Journal, db: usize, words: &[&str]) -> u64 {
         let mut batch = Batch::default();
@@ -315,7 +318,12 @@ mod tests {
     fn a_sleeping_reader_is_woken_and_large_streams_come_in_chunks() {
         let journal = Arc::new(Journal::default());
         let mut reader = journal.subscribe();
-        let long = Patience { idle: Duration::from_secs(60), linger: Duration::from_secs(60), bytes: 1 };
+        let long = Patience {
+            idle: Duration::from_secs(60),
+            linger: Duration::from_secs(60),
+            since: None,
+            bytes: 1,
+        };
         let (n, value) = (400, "v".repeat(10_000));
         let taker = std::thread::spawn(move || {
             let mut total = 0;

@@ -59,6 +59,9 @@ impl Shard {
     }
 }
 
+/// A shard that is to hold fewer keys grows as they come.
+const RESERVE_MIN: usize = 16;
+
 /// All databases of one server.
 pub struct Keyspace {
     slots: Box<[Slot]>,
@@ -96,6 +99,16 @@ impl Keyspace {
         if db > 0 && !self.opened[db].swap(true, Ordering::Relaxed) {
             for slot in &self.slots {
                 slot.shard.lock().db_mut(db, self.seed, self.bits);
+            }
+        }
+    }
+
+    /// Makes room for about so many keys of a database: before it is filled.
+    pub fn reserve(&self, db: usize, keys: usize) {
+        let share = keys / self.slots.len();
+        if share > RESERVE_MIN {
+            for slot in &self.slots {
+                slot.shard.lock().db_mut(db, self.seed, self.bits).table.reserve(share);
             }
         }
     }

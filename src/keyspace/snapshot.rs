@@ -138,8 +138,10 @@ mod tests {
 
     type Contents = BTreeMap<(usize, Vec<u8>), (Vec<u8>, Option<u64>)>;
 
+    type Found = (usize, Vec<u8>, Vec<u8>, Option<u64>);
+
     #[derive(Default)]
-    struct Collected(Mutex<Vec<(usize, Vec<u8>, Vec<u8>, Option<u64>)>>);
+    struct Collected(Mutex<Vec<Found>>);
 
     impl Collected {
         fn add(&self, db: usize, cell: &Cell) {

@@ -1,4 +1,5 @@
 //! Level 8: the `tidewater` program: arguments, configuration, the process around a server, and its end.
+mod check;
 mod crash;
 mod process;
 mod title;
@@ -31,12 +32,14 @@ pub fn run(args: &[String]) -> ExitCode {
         [tool, rest @ ..] if tool == "check-rdb" => {
             return crate::rdb::check::run(&format!("{name} check-rdb"), rest);
         }
+        _ if name == "redis-check-aof" => return check::check_aof(&name, rest),
+        [tool, rest @ ..] if tool == "check-aof" => {
+            return check::check_aof(&format!("{name} check-aof"), rest);
+        }
         _ => {}
     }
-    if name.starts_with("redis-check-") || name.starts_with("redis-sentinel") {
-        eprintln!(
-            "{name}: not available: this version of Tidewater keeps no files to check and has no Sentinel mode."
-        );
+    if name.starts_with("redis-sentinel") {
+        eprintln!("{name}: not available: this version of Tidewater has no Sentinel mode.");
         return ExitCode::FAILURE;
     }
     let cli = match parse_command_line(args.get(1..).unwrap_or_default()) {
@@ -77,7 +80,8 @@ fn help(name: &str) -> String {
     format!(
         "{}\n\
          Usage: {name} [FILE] [--DIRECTIVE VALUE ...] [-]\n       \
-         {name} check-rdb FILE\n\
+         {name} check-rdb FILE\n       \
+         {name} check-aof [--fix|--truncate-to-timestamp SECONDS] FILE\n\
          \n  FILE                 a configuration file, in redis.conf's grammar\n  \
          -                    read (more) configuration from standard input\n  \
          --DIRECTIVE VALUE    any directive of the file; what comes later wins\n  \
@@ -130,10 +134,13 @@ fn serve(config: Arc<Config>, cli: &Cli, name: &str) -> ExitCode {
     }
     process::raise_file_limit(&config);
     process::block_signals();
-    let server = match Builder::from_config(config.clone(), cli.print_port).start() {
+    let server = match Builder::from_config(config.clone(), cli.print_port).prepare() {
         Ok(server) => server,
         Err(e) => return refuse(&config, &e),
     };
+    // Supervising scripts take the PID as the sign that the server is there; it may go on to load for long.
+    tracing::info!("Running mode=standalone, port={}. PID: {pid}", server.port().unwrap_or(0));
+    tracing::info!("Server initialized");
     follow_config(&config);
     if let Some(title) = title {
         title.show(&config);
@@ -149,6 +156,13 @@ fn serve(config: Arc<Config>, cli: &Cli, name: &str) -> ExitCode {
         tracing::warn!("Can't watch for signals: {e}");
         return ExitCode::FAILURE;
     }
+    if let Err(e) = server.load() {
+        if let Some(path) = &pidfile {
+            let _ = std::fs::remove_file(path);
+        }
+        return refuse(&config, &e);
+    }
+    server.open();
     announce(&server, cli.print_port);
     if daemon {
         process::detach_output();
@@ -206,10 +220,6 @@ fn announce(server: &Server, print_port: bool) {
         let _ = writeln!(out, "{}", server.port().unwrap_or(0));
         let _ = out.flush();
     }
-    // Supervising scripts take the PID as the sign that the sockets are there.
-    let pid = std::process::id();
-    tracing::info!("Running mode=standalone, port={}. PID: {pid}", server.port().unwrap_or(0));
-    tracing::info!("Server initialized");
     if server.addr().is_some() {
         tracing::info!("Ready to accept connections tcp");
     }

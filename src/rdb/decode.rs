@@ -453,7 +453,11 @@ impl Build<'_> {
             ZSET_ZIPLIST | ZSET_LISTPACK => return self.packed_zset(ty, pack, packable),
             _ => {
                 let mut cell = Cell::packed(self.key, Kind::HashPacked, bytes);
-                if len / 2 > limits.hash_max_listpack_entries.get() || !packable {
+                // Of the packed forms Redis measures the elements of a zipmap only.
+                let longest = limits.hash_max_listpack_value.get();
+                let long = ty == HASH_ZIPMAP
+                    && pack.iter().any(|e| e.to_cow(&mut [0; INT_TEXT_MAX]).len() > longest);
+                if len / 2 > limits.hash_max_listpack_entries.get() || long || !packable {
                     hash::to_table(&mut cell, seed);
                 }
                 Decoded::Cell(cell)

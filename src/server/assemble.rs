@@ -73,6 +73,11 @@ fn follow_config(config: &Config, env: &Arc<Env>) {
             None => Ok(()),
         }),
     );
+    follow(&["appendfsync"], |_, env| {
+        if let Some(persistence) = env.services.find::<Persistence>() {
+            persistence.aof.follow_policy(env);
+        }
+    });
     follow(&["save", "stop-writes-on-bgsave-error"], |_, env| {
         if let Some(persistence) = env.services.find::<Persistence>() {
             persistence.raise_bar(env);

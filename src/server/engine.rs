@@ -253,7 +253,8 @@ impl Engine {
         {
             return Err(refuse(CommandError::new("ERR Replica can't interact with the keyspace")));
         }
-        let now = env.paused.load(Ordering::Relaxed).then(|| env.clock.now_ms());
+        let held = env.paused.load(Ordering::Relaxed) && !session.client.has_flag(flag::LOADER);
+        let now = held.then(|| env.clock.now_ms());
         if let Some(now) = now {
             let writes = command.flags.has(Flags::WRITE.with(Flags::MAY_REPLICATE))
                 || (command.locks == Locks::Queue && queue_writes(env, session));

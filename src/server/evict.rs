@@ -91,7 +91,7 @@ impl Evictor {
         }
         self.note_exceeded(env, true);
         let policy = env.limits.policy();
-        let change = env.gauges.dirty.load(Relaxed) + 1;
+        let change = env.gauges.changes() + 1;
         if policy == Policy::NoEviction || self.barren.load(Relaxed) == change {
             return Room::None;
         }

@@ -733,7 +733,7 @@ fn many_due_fields_do_not_stop_a_command() {
     assert_eq!(journal(&mut reader), ["HDEL h short"]);
 }
 
-const AT_ONCE: Patience = Patience { bytes: 1, linger: Duration::ZERO, idle: Duration::ZERO };
+const AT_ONCE: Patience = Patience { bytes: 1, linger: Duration::ZERO, since: None, idle: Duration::ZERO };
 
 fn watch(t: &mut Local) -> Reader {
     assert_eq!(t.clock.now_ms(), START);

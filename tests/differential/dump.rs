@@ -53,7 +53,7 @@ impl Drop for Folder {
 }
 
 /// Random keys of every type, and some that reach what random ones do not.
-fn fill(client: &mut Wire) {
+pub fn fill(client: &mut Wire) {
     let mut generator = Generator::new(seed());
     for _ in 0..4000 {
         let step = generator.step(0);
@@ -63,6 +63,8 @@ fn fill(client: &mut Wire) {
         }
     }
     client.ask("SELECT 0");
+    // They may be there from a call before.
+    client.ask("DEL x:stream x:emptied");
     let call = |client: &mut Wire, words: &[&str]| {
         let reply = client.call(&words.iter().map(|w| w.as_bytes().to_vec()).collect());
         assert!(!reply.is_error(), "{}", reply.show());
@@ -123,7 +125,7 @@ fn ask(client: &mut Wire, words: &[&[u8]]) -> Node {
 }
 
 /// Restores every key over itself: strings that were changed in place are `raw` until they are stored anew.
-fn settle(client: &mut Wire) {
+pub fn settle(client: &mut Wire) {
     for db in 0..DATABASES {
         client.ask(&format!("SELECT {db}"));
         for key in keys(client) {

@@ -7,7 +7,7 @@ use super::generate::Generator;
 use crate::support::Local;
 use crate::support::wire::Args;
 
-const AT_ONCE: Patience = Patience { bytes: 1, linger: Duration::ZERO, idle: Duration::ZERO };
+const AT_ONCE: Patience = Patience { bytes: 1, linger: Duration::ZERO, since: None, idle: Duration::ZERO };
 
 /// The commands that a reader finds.
 pub fn commands(reader: &mut Reader) -> Vec<Args> {

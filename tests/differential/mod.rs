@@ -3,11 +3,11 @@
 //! A stream comes from a seed, which is printed; `TIDEWATER_SEED` sets it. What differs is made as small as possible before
 //! it is shown. Where Redis promises no order or no value, the comparison is as strict as that allows (`generate::Compare`);
 //! where versions differ, `known` says so by name.
-mod dump;
+pub mod dump;
 mod generate;
 mod journal;
-mod known;
-mod oracle;
+pub mod known;
+pub mod oracle;
 mod stream_groups;
 mod streams;
 mod templates;

@@ -32,11 +32,19 @@ impl Oracle {
     }
 
     pub fn start(program: PathBuf) -> Self {
-        Self::start_in(program, &std::env::temp_dir())
+        // A folder of its own: no dump of somebody else's is found there.
+        let dir = std::env::temp_dir().join(format!("tidewater-oracle-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).expect("a temporary folder");
+        Self::start_in(program, &dir)
     }
 
     /// With its working directory, where it finds and leaves its files.
     pub fn start_in(program: PathBuf, dir: &Path) -> Self {
+        Self::start_with(program, dir, &[])
+    }
+
+    /// With more options.
+    pub fn start_with(program: PathBuf, dir: &Path, options: &[&str]) -> Self {
         // Another process may take a free port before the server does.
         for _ in 0..5 {
             let port =
@@ -55,6 +63,7 @@ impl Oracle {
             for (name, value) in SETTINGS {
                 command.args([&format!("--{name}"), *value]);
             }
+            command.args(options);
             command.current_dir(dir).stdin(Stdio::null()).stdout(Stdio::null());
             let mut oracle = Oracle { child: command.spawn().expect("redis-server runs"), port };
             let end = Instant::now() + Duration::from_secs(10);
@@ -66,6 +75,14 @@ impl Oracle {
             }
         }
         panic!("{program:?} does not start");
+    }
+}
+
+impl Oracle {
+    /// Waits for its end, which was asked for.
+    pub fn wait(mut self) {
+        let status = self.child.wait().expect("it was started");
+        assert!(status.success(), "redis-server: {status}");
     }
 }
 

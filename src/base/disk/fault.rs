@@ -354,7 +354,9 @@ impl Disk for FaultDisk {
         let mut state = self.begin(Op::Create, path)?;
         let id = match state.file(path) {
             Ok(id) => {
+                // Its pages begin anew, those that a failed sync dropped too.
                 state.files[id].bytes.clear();
+                state.files[id].dropped.clear();
                 id
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => state.add_file(path)?,

@@ -68,10 +68,10 @@ const SUBCOMMANDS: &[Sub] = &[
     ("oom", 2, |_, _| abort("DEBUG OOM")),
     ("reload", -2, reload),
     ("loadaof", 2, load_aof),
-    ("restart", -2, with_persistence),
-    ("crash-and-recover", -2, with_persistence),
+    ("restart", -2, not_here),
+    ("crash-and-recover", -2, not_here),
     ("set-skip-checksum-validation", 3, skip_checksums),
-    ("aof-flush-sleep", 3, with_persistence),
+    ("aof-flush-sleep", 3, aof_flush_sleep),
 ];
 
 fn debug(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
@@ -150,17 +150,22 @@ fn reload(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
+fn aof_flush_sleep(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let us = parse_i64(&args[2]).and_then(|us| u64::try_from(us).ok()).ok_or(CommandError::NOT_INTEGER)?;
+    ctx.service::<Persistence>().aof.state.flush_sleep_us.store(us, Ordering::Relaxed);
+    ctx.reply.ok();
+    Ok(())
+}
+
 fn load_aof(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     alone(ctx, |env, persistence| persistence.load_append_only(env))?;
     tracing::warn!("Append Only File loaded by DEBUG LOADAOF");
     Ok(())
 }
 
-fn with_persistence(_: &mut Context<'_>, args: Args<'_>) -> Outcome {
+fn not_here(_: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let word = String::from_utf8_lossy(&args[1]).to_ascii_uppercase();
-    Err(CommandError::new(format!(
-        "ERR DEBUG {word} comes with persistence, which this version does not have yet"
-    )))
+    Err(CommandError::new(format!("ERR DEBUG {word} is not possible here")))
 }
 
 fn abort(why: &str) -> Outcome {

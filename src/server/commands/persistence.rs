@@ -56,16 +56,11 @@ fn save(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     Ok(())
 }
 
-/// Begins a job. Inside a transaction every shard is held, so that the cut is this very instant; else it is made from
-/// a thread that may wait for shards.
+/// Begins a job, from a thread that may wait for shards.
 fn begin(ctx: &mut Context<'_>, kind: Kind) -> Result<Option<SaveError>, CommandError> {
     ctx.slow_lane(usize::MAX)?;
     let (env, persistence) = (ctx.env, ctx.service::<Persistence>());
-    let begun = match ctx.is_nested() {
-        true => persistence.begin(env, kind, Some(ctx.keys.locked())),
-        false => persistence.begin(env, kind, None),
-    };
-    match begun {
+    match persistence.begin(env, kind, None) {
         Ok(begun) => {
             if persistence.finish_in_background(env, begun).is_err() {
                 return Err(CommandError::new("ERR"));
@@ -83,6 +78,12 @@ fn bgsave(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         2 if eq_nocase(&args[1], "schedule") => true,
         _ => return Err(CommandError::SYNTAX),
     };
+    if ctx.is_nested() {
+        // As in Redis: it begins when the transaction is over.
+        ctx.service::<Persistence>().schedule(Kind::Save);
+        ctx.reply.simple("Background saving scheduled");
+        return Ok(());
+    }
     match begin(ctx, Kind::Save)? {
         None => ctx.reply.simple("Background saving started"),
         Some(SaveError::Rewriting) if schedule => {
@@ -101,6 +102,11 @@ fn bgsave(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn bgrewriteaof(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    if ctx.is_nested() {
+        ctx.service::<Persistence>().schedule(Kind::Rewrite);
+        ctx.reply.simple("Background append only file rewriting scheduled");
+        return Ok(());
+    }
     match begin(ctx, Kind::Rewrite)? {
         None => ctx.reply.simple("Background append only file rewriting started"),
         Some(SaveError::Saving) => {

@@ -38,9 +38,12 @@ impl Policy {
     }
 }
 
-/// While replies do not wait for the file, so much may gather before it is written.
+/// While replies do not wait for the file, two writes are this far apart, unless so much gathers earlier.
 const GATHER: Duration = Duration::from_millis(5);
 const GATHER_BYTES: usize = 256 << 10;
+/// From so many who waited for one sync on, the next one waits for about as long as it takes, at most this.
+const CROWD_MIN: usize = 4;
+const CROWD_LINGER_MAX: Duration = Duration::from_micros(200);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How soon a failed write is tried again, and how long the driver naps meanwhile.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -67,6 +70,8 @@ pub struct AofState {
     pub base_size: AtomicU64,
     pub write_failed: AtomicBool,
     needs_base: AtomicBool,
+    /// DEBUG AOF-FLUSH-SLEEP: waited before each write.
+    pub flush_sleep_us: AtomicU64,
     /// Syncs that took longer than a second.
     pub delayed_syncs: AtomicU64,
 }
@@ -99,6 +104,7 @@ impl Aof {
         let orders = Arc::new(Mutex::new(VecDeque::new()));
         self.state.size.store(writer.total_bytes(), Relaxed);
         self.state.base_size.store(writer.total_bytes(), Relaxed);
+        self.state.needs_base.store(writer.is_pending(), Relaxed);
         let run = Run {
             env: env.clone(),
             orders: orders.clone(),
@@ -108,10 +114,15 @@ impl Aof {
             cut,
             pending: None,
             synced_at: Instant::now(),
+            written_at: Instant::now(),
+            crowd: 0,
+            sync_took: Duration::ZERO,
             stamp_s: 0,
             failed_at: None,
             stop: false,
         };
+        // At once, not when the thread gets to run: the next write is acknowledged by these rules.
+        run.hold_replies(Policy::of(env));
         let thread = std::thread::Builder::new().name("aof".into()).spawn(move || run.run())?;
         *self.driver.lock() = Some(Driver { orders, thread });
         self.state.enabled.store(true, Relaxed);
@@ -153,6 +164,14 @@ impl Aof {
         }
     }
 
+    /// `appendfsync` has changed: the next write is acknowledged by the new rule.
+    pub(crate) fn follow_policy(&self, env: &Env) {
+        if self.is_on() && !self.state.needs_base.load(Relaxed) {
+            env.journal.gate.hold_replies(Policy::of(env) == Policy::Always);
+            env.journal.nudge();
+        }
+    }
+
     /// Whether what is written counts only once a rewrite is done.
     pub(super) fn needs_base(&self) -> bool {
         self.is_on() && self.state.needs_base.load(Relaxed)
@@ -181,6 +200,10 @@ struct Run {
     /// Taken from the journal, but not in the file.
     pending: Option<Chunk>,
     synced_at: Instant,
+    written_at: Instant,
+    /// How many waited for the last sync, and how long it took.
+    crowd: usize,
+    sync_took: Duration,
     /// Of the last timestamp annotation.
     stamp_s: u64,
     failed_at: Option<Instant>,
@@ -191,11 +214,7 @@ impl Run {
     fn run(mut self) {
         loop {
             let policy = Policy::of(&self.env);
-            // Until its first base is there a file vouches for nothing, and nobody waits for it.
-            let holds = policy == Policy::Always && !self.writer.is_pending();
-            if holds != self.env.journal.gate.holds_replies() {
-                self.env.journal.gate.hold_replies(holds);
-            }
+            self.hold_replies(policy);
             self.obey();
             if self.pending.is_none() {
                 self.pending = self.reader.next(self.patience(policy));
@@ -227,6 +246,14 @@ impl Run {
         }
     }
 
+    /// Until its first base is there a file vouches for nothing, and nobody waits for it.
+    fn hold_replies(&self, policy: Policy) {
+        let holds = policy == Policy::Always && !self.writer.is_pending();
+        if holds != self.env.journal.gate.holds_replies() {
+            self.env.journal.gate.hold_replies(holds);
+        }
+    }
+
     /// `no-appendfsync-on-rewrite`.
     fn spares_syncs(&self) -> bool {
         let config = self.env.services.find::<Config>();
@@ -236,13 +263,20 @@ impl Run {
 
     fn patience(&self, policy: Policy) -> Patience {
         if self.stop {
-            return Patience { bytes: 1, linger: Duration::ZERO, idle: Duration::ZERO };
+            return Patience { bytes: 1, linger: Duration::ZERO, since: None, idle: Duration::ZERO };
         }
         let unsynced = self.writer.unsynced_bytes() > 0;
         let idle = if unsynced { SYNC_EVERY.saturating_sub(self.synced_at.elapsed()) } else { SYNC_EVERY };
         match policy {
-            Policy::Always => Patience { bytes: 1, linger: Duration::ZERO, idle },
-            _ => Patience { bytes: GATHER_BYTES, linger: GATHER.min(idle), idle },
+            Policy::Always if self.crowd < CROWD_MIN => {
+                Patience { bytes: 1, linger: Duration::ZERO, since: None, idle }
+            }
+            // Where many wait for each sync, waiting for a few more makes syncs fewer and all of them faster.
+            Policy::Always => {
+                let linger = self.sync_took.min(CROWD_LINGER_MAX);
+                Patience { bytes: GATHER_BYTES, linger, since: None, idle }
+            }
+            _ => Patience { bytes: GATHER_BYTES, linger: GATHER, since: Some(self.written_at), idle },
         }
     }
 
@@ -307,6 +341,8 @@ impl Run {
         self.state.base_size.store(size, Relaxed);
         self.look();
         self.vouch();
+        // Before anyone hears that the file counts.
+        self.hold_replies(Policy::of(&self.env));
         Ok(())
     }
 
@@ -333,6 +369,11 @@ impl Run {
             self.writer.append(&stamp)?;
             self.stamp_s = now_s;
         }
+        let sleep_us = self.state.flush_sleep_us.load(Relaxed);
+        if sleep_us > 0 {
+            std::thread::sleep(Duration::from_micros(sleep_us));
+        }
+        self.written_at = Instant::now();
         self.writer.append(&chunk.bytes)
     }
 
@@ -346,6 +387,7 @@ impl Run {
             self.state.delayed_syncs.fetch_add(1, Relaxed);
         }
         self.synced_at = Instant::now();
+        self.sync_took = began.elapsed();
         match synced {
             Ok(()) => {
                 self.look();
@@ -359,7 +401,7 @@ impl Run {
     fn vouch(&mut self) {
         let synced = self.writer.unsynced_bytes() == 0 && !self.writer.is_pending();
         if synced && self.writer.health() == Health::Good {
-            self.env.journal.gate.advance(self.written());
+            self.crowd = self.env.journal.gate.advance(self.written());
         }
     }
 

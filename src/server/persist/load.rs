@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::command::Env;
 use crate::command::view::{lfu_minutes, lru_clock};
+use crate::keyspace::ShardSet;
 use crate::rdb::decode::{self, Decoded, Options};
 use crate::rdb::read::{Batch, Checksum, Entry, Item, Reader};
 use crate::rdb::{ErrorKind, RdbError};
@@ -19,6 +20,12 @@ const BATCH_BYTES: usize = 256 << 10;
 const BATCHES_WAITING: usize = 4;
 /// A value with more elements, or bytes, is decoded straight from the file rather than copied first.
 const LARGE_MIN: u64 = 1 << 20;
+/// Entries that a decoder inserts together.
+const GROUP: usize = 16;
+/// No entry takes less in a file.
+const KEY_BYTES_MIN: u64 = 4;
+/// Empty collections that are named in the log; the others are counted.
+const EMPTY_TOLD_MAX: u64 = 10;
 /// Decoders at most: more would wait for the one who reads.
 const DECODERS_MAX: usize = 12;
 
@@ -69,6 +76,7 @@ struct Job<'a> {
     version: u32,
     now: u64,
     loading: &'a Loading,
+    size: Option<u64>,
     failed: Mutex<Option<RdbError>>,
     stop: AtomicBool,
     empty: AtomicU64,
@@ -92,6 +100,7 @@ pub fn load<R: Read>(
         version: reader.version(),
         now: env.clock.now_ms(),
         loading,
+        size,
         failed: Mutex::new(None),
         stop: AtomicBool::new(false),
         empty: AtomicU64::new(0),
@@ -160,6 +169,9 @@ impl Job<'_> {
                 }
                 Item::Size { keys, .. } => {
                     self.loading.keys_total.fetch_add(keys, Relaxed);
+                    // A hint, and no more than the file can hold.
+                    let plausible = keys.min(self.size.unwrap_or(0) / KEY_BYTES_MIN);
+                    self.env.keyspace.reserve(db, plausible as usize);
                 }
                 Item::Slot { .. } => {}
                 Item::Function(code) => loaded.functions.push(code),
@@ -173,8 +185,13 @@ impl Job<'_> {
                 Item::Entry(entry) => {
                     if reader.peek_length()? >= LARGE_MIN {
                         let key = reader.key().to_vec();
-                        if let Some(decoded) = reader.take_value(&self.options())? {
-                            self.insert(db, &entry, &key, decoded)?;
+                        if self.has_expired(&entry) {
+                            self.count_expired();
+                        } else if let Some(decoded) = reader.take_value(&self.options())?
+                            && let Some(cell) = self.finished(&entry, &key, decoded)
+                        {
+                            let hash = self.env.keyspace.hash(&key);
+                            self.insert(&mut vec![(db, hash, entry.offset, cell)])?;
                         }
                         continue;
                     }
@@ -227,59 +244,89 @@ impl Job<'_> {
             if self.stop.load(Relaxed) {
                 continue;
             }
-            for (db, entry, key, value) in batch.iter() {
-                if !self.rules.keep_expired && entry.expire_ms.is_some_and(|at| at <= self.now as i64) {
-                    self.expired.fetch_add(1, Relaxed);
-                    self.loading.expired.fetch_add(1, Relaxed);
-                    continue;
-                }
-                let decoded = decode::whole_value(entry.ty, key, value, entry.offset, &self.options());
-                if let Err(e) = decoded.and_then(|decoded| self.insert(db as usize, entry, key, decoded)) {
-                    self.fail(e);
-                    break;
-                }
+            if let Err(e) = self.decode(&batch) {
+                self.fail(e);
             }
         }
     }
 
-    fn insert(&self, db: usize, entry: &Entry, key: &[u8], decoded: Decoded) -> Result<(), RdbError> {
+    fn decode(&self, batch: &Batch) -> Result<(), RdbError> {
+        let mut group = Vec::with_capacity(GROUP);
+        for (db, entry, key, value) in batch.iter() {
+            if self.has_expired(entry) {
+                self.count_expired();
+                continue;
+            }
+            let decoded = decode::whole_value(entry.ty, key, value, entry.offset, &self.options())?;
+            let Some(cell) = self.finished(entry, key, decoded) else { continue };
+            let hash = self.env.keyspace.hash(key);
+            self.env.keyspace.prefetch(hash);
+            group.push((db as usize, hash, entry.offset, cell));
+            if group.len() == GROUP {
+                self.insert(&mut group)?;
+            }
+        }
+        self.insert(&mut group)
+    }
+
+    fn has_expired(&self, entry: &Entry) -> bool {
+        !self.rules.keep_expired && entry.expire_ms.is_some_and(|at| at <= self.now as i64)
+    }
+
+    fn count_expired(&self) {
+        self.expired.fetch_add(1, Relaxed);
+        self.loading.expired.fetch_add(1, Relaxed);
+    }
+
+    /// The cell with what belongs to it besides its value; `None` for what is passed over.
+    fn finished(&self, entry: &Entry, key: &[u8], decoded: Decoded) -> Option<Cell> {
         let mut cell = match decoded {
             Decoded::Cell(cell) => cell,
             Decoded::Empty => {
-                self.empty.fetch_add(1, Relaxed);
-                return Ok(());
+                if self.empty.fetch_add(1, Relaxed) < EMPTY_TOLD_MAX {
+                    tracing::info!("rdbLoadObject skipping empty key: {}", key.escape_ascii());
+                }
+                return None;
             }
             Decoded::Skipped(module) => {
                 tracing::warn!("Skipped key '{}' of the module type '{module}'", key.escape_ascii());
                 self.skipped.fetch_add(1, Relaxed);
-                return Ok(());
+                return None;
             }
         };
         if let Some(at) = entry.expire_ms {
-            if !self.rules.keep_expired && at <= self.now as i64 {
-                self.expired.fetch_add(1, Relaxed);
-                return Ok(());
-            }
             cell.set_expiry(Some((at.max(0) as u64, 0)));
         }
         self.set_access(&cell, entry);
         if self.rules.key_delay_us > 0 {
             std::thread::sleep(Duration::from_micros(self.rules.key_delay_us as u64));
         }
+        Some(cell)
+    }
+
+    /// Inserts cells whose shards are locked together, so that the cache misses of their tables overlap.
+    fn insert(&self, group: &mut Vec<(usize, u64, u64, Cell)>) -> Result<(), RdbError> {
         let keyspace = &self.env.keyspace;
-        let hash = keyspace.hash(key);
-        let mut locked = keyspace.lock_shard(keyspace.shard_of(hash));
-        let part = locked.db_mut(db, hash);
-        if part.get(hash, key).is_some() {
-            if !self.rules.replace {
-                let what = format!("the key '{}' a second time", key.escape_ascii());
-                return Err(RdbError { kind: ErrorKind::Corrupt, offset: entry.offset, what: what.into() });
+        let mut shards = ShardSet::None;
+        group.iter().for_each(|(_, hash, ..)| shards.add(keyspace.shard_of(*hash)));
+        shards.seal();
+        let mut locked = keyspace.lock(&shards);
+        group.iter().for_each(|(db, hash, ..)| locked.prefetch(*db, *hash));
+        group.iter().for_each(|(db, hash, ..)| locked.prefetch_entry(*db, *hash));
+        let n = group.len() as u64;
+        for (db, hash, offset, cell) in group.drain(..) {
+            let part = locked.db_mut(db, hash);
+            if part.get(hash, cell.key()).is_some() {
+                if !self.rules.replace {
+                    let what = format!("the key '{}' a second time", cell.key().escape_ascii());
+                    return Err(RdbError { kind: ErrorKind::Corrupt, offset, what: what.into() });
+                }
+                drop(part.remove(hash, cell.key()));
             }
-            drop(part.remove(hash, key));
+            part.insert(hash, cell);
         }
-        part.insert(hash, cell);
-        self.keys.fetch_add(1, Relaxed);
-        self.loading.keys.fetch_add(1, Relaxed);
+        self.keys.fetch_add(n, Relaxed);
+        self.loading.keys.fetch_add(n, Relaxed);
         Ok(())
     }
 

@@ -34,6 +34,8 @@ pub struct Persistence {
     disk: Arc<dyn Disk>,
     engine: OnceLock<Weak<Engine>>,
     jobs: Mutex<save::Jobs>,
+    /// Whether anything is written without being asked for: not by an embedded server that was given no directory.
+    automatic: AtomicBool,
     /// A job has ended.
     job_ended: Condvar,
     pub aof: Aof,
@@ -92,6 +94,7 @@ impl Persistence {
             disk,
             engine: OnceLock::new(),
             jobs: Mutex::default(),
+            automatic: AtomicBool::new(false),
             job_ended: Condvar::new(),
             aof: Aof::default(),
             functions: Mutex::default(),
@@ -120,7 +123,6 @@ struct Settings {
     checksum: bool,
     incremental: bool,
     skip_modules: bool,
-    key_delay_us: i64,
     load_delay_us: i64,
 }
 
@@ -138,7 +140,6 @@ impl Settings {
             checksum: config.bool("rdbchecksum"),
             incremental: config.bool("rdb-save-incremental-fsync"),
             skip_modules: config.bool("rdb-skip-module-values"),
-            key_delay_us: config.int("rdb-key-save-delay"),
             load_delay_us: config.int("key-load-delay"),
         })
     }

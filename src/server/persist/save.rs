@@ -33,6 +33,8 @@ struct Job {
     kind: Kind,
     progress: Arc<Progress>,
     began_ms: u64,
+    /// Of an empty keyspace, after FLUSHALL: whoever wants to save next waits for it.
+    brief: bool,
 }
 
 #[derive(Default)]
@@ -128,6 +130,12 @@ impl Persistence {
     /// Makes the cut for a job, if none is running. `locked` holds every shard; without it they are all locked for an
     /// instant. The caller holds no shard then.
     pub fn begin(&self, env: &Env, kind: Kind, locked: Option<&mut Locked<'_>>) -> Result<Begun, SaveError> {
+        if locked.is_none() {
+            let mut jobs = self.jobs.lock();
+            while jobs.running.as_ref().is_some_and(|job| job.brief) {
+                self.job_ended.wait(&mut jobs);
+            }
+        }
         Ok(self.cut(env, self.reserve(env, kind)?, locked))
     }
 
@@ -151,7 +159,7 @@ impl Persistence {
         }
         // Registered before the cut, with no lock of ours held while waiting for shards: who holds shards may come here.
         let progress = Arc::new(Progress::default());
-        jobs.running = Some(Job { kind, progress: progress.clone(), began_ms: now });
+        jobs.running = Some(Job { kind, progress: progress.clone(), began_ms: now, brief: false });
         Ok(Reserved { kind, settings, progress, opening: None })
     }
 
@@ -280,7 +288,8 @@ impl Persistence {
         for code in &*self.functions.lock() {
             encode::function(&mut sink, code, &Options { compress: settings.compress });
         }
-        snapshot.write(env, &mut sink, key_delay(settings.key_delay_us))?;
+        let delay_us = || env.services.find::<Config>().map_or(0, |config| config.int("rdb-key-save-delay"));
+        snapshot.write(env, &mut sink, || key_delay(delay_us()))?;
         sink.finish()
     }
 
@@ -289,7 +298,7 @@ impl Persistence {
         figures.save_seconds.store(seconds, Relaxed);
         match result {
             Ok(size) => {
-                env.gauges.dirty.fetch_sub(dirty, Relaxed);
+                env.gauges.note_saved(dirty);
                 figures.last_save_s.store(env.clock.now_ms() / 1000, Relaxed);
                 figures.last_save_ok.store(true, Relaxed);
                 figures.saves.fetch_add(1, Relaxed);
@@ -370,6 +379,7 @@ impl Persistence {
             self.jobs.lock().rewrite_scheduled = false;
             let jobs = self.jobs.lock();
             if let Some(Job { kind: Kind::Rewrite, progress, .. }) = &jobs.running {
+                tracing::info!("Killing AOF child: there is none, but its rewrite stops here");
                 progress.abort();
             }
             drop(jobs);
@@ -413,14 +423,17 @@ impl Persistence {
             progress.abort();
         }
         let points = env.services.find::<Config>().is_some_and(|config| !config.save_points().is_empty());
-        if !points {
+        if !points || !self.automatic.load(Relaxed) {
             return false;
         }
         match self.begin(env, Kind::Save, Some(locked)) {
             Ok(mut begun) => {
                 // Told at once: whoever looks next sees nothing left to save.
-                env.gauges.dirty.fetch_sub(begun.dirty, Relaxed);
+                env.gauges.note_saved(begun.dirty);
                 begun.dirty = 0;
+                if let Some(job) = &mut self.jobs.lock().running {
+                    job.brief = true;
+                }
                 self.finish_in_background(env, begun).is_ok()
             }
             Err(_) => {
@@ -516,6 +529,9 @@ impl Persistence {
         }
         if jobs.save_scheduled {
             return Some(Kind::Save);
+        }
+        if !self.automatic.load(Relaxed) {
+            return None;
         }
         let config = env.services.find::<Config>()?;
         let changes = env.gauges.dirty.load(Relaxed);

@@ -182,12 +182,13 @@ impl Snapshot {
     /// Walks the keyspace and writes everything that belongs to the cut: the databases, without header and end. After
     /// an error or an abort it goes on without writing, so that the next cut finds all cells of one era.
     ///
-    /// `key_delay` is waited after each key, for tests.
-    pub fn write(&self, env: &Env, sink: &mut FileSink, key_delay: Duration) -> io::Result<()> {
+    /// `key_delay` is waited after each key, for tests, which also change it meanwhile.
+    pub fn write(&self, env: &Env, sink: &mut FileSink, key_delay: impl Fn() -> Duration) -> io::Result<()> {
         let mut walk =
             Walk { snapshot: self, sink, db: None, selected: vec![false; self.sizes.len()], failed: None };
         let mut local = Local::default();
-        let most = if key_delay.is_zero() { WALK_CELLS } else { 1 };
+        let delayed = !key_delay().is_zero();
+        let most = if delayed { 1 } else { WALK_CELLS };
         let mut said = Instant::now();
         for shard in 0..env.keyspace.shards() as u32 {
             loop {
@@ -199,8 +200,13 @@ impl Snapshot {
                 });
                 walk.put_local(&mut local, WALK_BYTES);
                 walk.put_pieces();
-                if !key_delay.is_zero() && !walk.is_over() {
-                    std::thread::sleep(key_delay);
+                let began = Instant::now();
+                while delayed && !walk.is_over() {
+                    let left = key_delay().saturating_sub(began.elapsed());
+                    if left.is_zero() {
+                        break;
+                    }
+                    std::thread::sleep(left.min(NAP));
                 }
                 if done {
                     break;
@@ -238,6 +244,9 @@ impl Snapshot {
         );
     }
 }
+
+/// A delayed snapshot looks up so often, in case it is to stop.
+const NAP: Duration = Duration::from_millis(5);
 
 /// How often a long snapshot says how far it is.
 const REPORT_EVERY: Duration = Duration::from_secs(5);

@@ -48,6 +48,7 @@ impl Persistence {
         let env = engine.env();
         let config = env.services.find::<Config>();
         let Some(settings) = Settings::read(env) else { return Ok(()) };
+        self.automatic.store(true, Relaxed);
         if config.is_some_and(|c| c.bool("appendonly")) {
             return self.start_appending(engine, &settings);
         }
@@ -110,7 +111,7 @@ impl Persistence {
             }
         }
         if loaded.empty > 0 {
-            tracing::warn!("Done loading RDB, skipped {} empty collections", loaded.empty);
+            tracing::info!("Done loading RDB, empty keys skipped: {}", loaded.empty);
         }
         tracing::info!(
             "Done loading RDB, keys loaded: {}, keys expired: {}, {:.3} seconds.",
