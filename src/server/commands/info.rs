@@ -439,7 +439,9 @@ fn stats(f: &Facts<'_>, out: &mut Text) {
     out.put("keyspace_hits", f.sum(|w| &w.hits));
     out.put("keyspace_misses", f.sum(|w| &w.misses));
     pubsub(f, out);
-    out.zeros(&["latest_fork_usec", "total_forks", "migrate_cached_sockets", "slave_expires_tracked_keys"]);
+    out.zeros(&["latest_fork_usec"]);
+    out.put("total_forks", load(&f.env.service::<Persistence>().figures.jobs));
+    out.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys"]);
     out.zeros(&[
         "active_defrag_hits",
         "active_defrag_misses",

@@ -32,7 +32,8 @@ impl FileSink {
         };
         Self {
             file,
-            buffer: Vec::with_capacity(BUFFER_BYTES * 2),
+            // It grows as needed: an empty keyspace, saved after FLUSHALL, takes next to nothing.
+            buffer: Vec::new(),
             crc: checksum.then_some(0),
             incremental,
             written: 0,

@@ -51,6 +51,8 @@ pub struct Figures {
     pub last_save_ok: AtomicBool,
     /// Of the last that ended, and -1 before.
     pub save_seconds: AtomicI64,
+    /// Jobs ever begun in the background, where Redis counts its forks.
+    pub jobs: AtomicU64,
     pub saves: AtomicU64,
     pub save_bytes: AtomicU64,
     /// The most that commands had handed over to a snapshot and that waited for it.
@@ -69,6 +71,7 @@ impl Default for Figures {
             last_save_s: AtomicU64::new(0),
             last_save_ok: AtomicBool::new(true),
             save_seconds: AtomicI64::new(-1),
+            jobs: AtomicU64::new(0),
             saves: AtomicU64::new(0),
             save_bytes: AtomicU64::new(0),
             waiting_peak: AtomicU64::new(0),

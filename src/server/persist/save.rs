@@ -159,6 +159,7 @@ impl Persistence {
         }
         // Registered before the cut, with no lock of ours held while waiting for shards: who holds shards may come here.
         let progress = Arc::new(Progress::default());
+        self.figures.jobs.fetch_add(1, Relaxed);
         jobs.running = Some(Job { kind, progress: progress.clone(), began_ms: now, brief: false });
         Ok(Reserved { kind, settings, progress, opening: None })
     }
