@@ -699,8 +699,12 @@ impl Connection {
     /// Runs a command in the slow lane while this worker serves its other connections.
     async fn run_slow(&mut self, mut args: OwnedArgs) -> io::Result<()> {
         let engine = self.local.engine.clone();
+        let hard = engine.env().output_limits[self.client.output_class() as usize].hard();
         loop {
-            self.flush_some().await?;
+            // As in `run_batch`: a batch that passes a hard limit is not sent in part.
+            if hard.is_none() {
+                self.flush_some().await?;
+            }
             let mut session = self.session.take().expect("one command at a time");
             let resp3 = session.resp3;
             let (tx, rx) = tokio::sync::oneshot::channel();
