@@ -3,6 +3,8 @@
 mod bell;
 mod connection;
 mod listen;
+mod migrate;
 mod worker;
 
+pub use migrate::{Migration, commands};
 pub use listen::{Doorman, GuardedDoor, Listeners, Net, NetConfig, OpenDoor};

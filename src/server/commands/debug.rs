@@ -179,7 +179,7 @@ const SLEEP_MAX_S: f64 = 1e6;
 /// Holds every shard meanwhile, and every command that comes.
 fn sleep(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let seconds = parse_f64(&args[2]).unwrap_or(0.0).clamp(0.0, SLEEP_MAX_S);
-    ctx.slow_lane(usize::MAX)?;
+    // Not in the slow lane: the thread's other clients are to be held up, too, and from now on.
     let time = Duration::from_secs_f64(seconds);
     if ctx.env.clock.is_manual() {
         ctx.env.clock.advance(time);

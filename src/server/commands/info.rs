@@ -441,7 +441,8 @@ fn stats(f: &Facts<'_>, out: &mut Text) {
     pubsub(f, out);
     out.zeros(&["latest_fork_usec"]);
     out.put("total_forks", load(&f.env.service::<Persistence>().figures.jobs));
-    out.zeros(&["migrate_cached_sockets", "slave_expires_tracked_keys"]);
+    out.put("migrate_cached_sockets", f.env.gauges.migrate_links.load(Relaxed));
+    out.zeros(&["slave_expires_tracked_keys"]);
     out.zeros(&[
         "active_defrag_hits",
         "active_defrag_misses",
