@@ -6,5 +6,5 @@ mod listen;
 mod migrate;
 mod worker;
 
-pub use migrate::{Migration, commands};
 pub use listen::{Doorman, GuardedDoor, Listeners, Net, NetConfig, OpenDoor};
+pub use migrate::{Migration, commands};

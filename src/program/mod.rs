@@ -15,7 +15,7 @@ use crate::config::{Cli, Config, parse_command_line};
 use crate::embed::{Builder, Server, StartError};
 use crate::program::title::Title;
 use crate::server::log;
-use crate::server::persist::Persistence;
+use crate::server::persist::{LoadError, Persistence};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -157,6 +157,10 @@ fn serve(config: Arc<Config>, cli: &Cli, name: &str) -> ExitCode {
         return ExitCode::FAILURE;
     }
     if let Err(e) = server.load() {
+        if let StartError::Load(LoadError::Dump { error, .. }) = &e {
+            tracing::warn!("Internal error in RDB reading: {error}");
+            tracing::warn!("Terminating server after rdb file reading failure.");
+        }
         if let Some(path) = &pidfile {
             let _ = std::fs::remove_file(path);
         }

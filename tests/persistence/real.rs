@@ -413,3 +413,36 @@ fn what_was_made_here_is_read_there() {
         end_theirs(oracle, &mut client);
     }
 }
+
+/// A base of commands (`aof-use-rdb-preamble no`) holds the same as a base that is a dump.
+#[test]
+fn a_base_of_commands_is_read_here_and_there() {
+    let Some(program) = program() else { return };
+    let folder = Folder::new("real-commands");
+    let options = ["--appendonly", "yes", "--aof-use-rdb-preamble", "no"];
+    let server = ours(&folder, &options);
+    let mut client = Wire::connect(server.port);
+    fill(&mut client);
+    settle_all(&mut client);
+    many(&mut client, 1000);
+    change(&mut client);
+    calm(&mut client);
+    assert!(!client.ask("BGREWRITEAOF").is_error());
+    until("the rewrite", || server.link().info("aof_rewrite_in_progress") == "0");
+    assert_eq!(server.link().info("aof_last_bgrewrite_status"), "ok", "{}", server.log());
+    let made = picture(&mut client);
+    end_ours(server, &mut client, "NOSAVE");
+    let names = std::fs::read_dir(folder.path().join("appendonlydir")).expect("the directory");
+    let names: Vec<String> =
+        names.map(|e| e.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    assert!(names.iter().any(|name| name.ends_with(".base.aof")), "{names:?}");
+    assert!(!names.iter().any(|name| name.starts_with("temp")), "{names:?}");
+
+    let server = ours(&folder, &options);
+    let mut client = Wire::connect(server.port);
+    assert_same("to ourselves", &picture(&mut client), &made);
+    end_ours(server, &mut client, "NOSAVE");
+    let (oracle, mut client) = theirs(&program, &folder, &options);
+    assert_same("here to there", &picture(&mut client), &made);
+    end_theirs(oracle, &mut client);
+}

@@ -80,13 +80,8 @@ impl FileSink {
         Ok(())
     }
 
-    /// Writes the end mark and the checksum, and makes the file durable. Gives its size.
-    pub fn finish(mut self) -> io::Result<u64> {
-        encode::end(&mut self);
-        self.flush();
-        self.check()?;
-        let crc = self.crc.take().unwrap_or(0);
-        encode::checksum(&mut self, crc);
+    /// Makes the file durable as it is. Gives its size.
+    pub fn finish_plain(mut self) -> io::Result<u64> {
         self.flush();
         self.check()?;
         match &mut self.file {
@@ -94,6 +89,16 @@ impl FileSink {
             None => return Err(io::ErrorKind::NotFound.into()),
         }
         Ok(self.written)
+    }
+
+    /// Writes the end mark and the checksum, and makes the file durable. Gives its size.
+    pub fn finish(mut self) -> io::Result<u64> {
+        encode::end(&mut self);
+        self.flush();
+        self.check()?;
+        let crc = self.crc.take().unwrap_or(0);
+        encode::checksum(&mut self, crc);
+        self.finish_plain()
     }
 }
 

@@ -6,6 +6,7 @@
 //! - `append` carries the journal into the append-only file.
 //! - `load` reads a dump on all cores; `start` is what a server does with what it finds.
 mod append;
+mod commands;
 mod file;
 mod load;
 mod save;
@@ -126,6 +127,8 @@ struct Settings {
     checksum: bool,
     incremental: bool,
     skip_modules: bool,
+    /// The base of an append-only file is a dump, not commands.
+    preamble: bool,
     load_delay_us: i64,
 }
 
@@ -143,6 +146,7 @@ impl Settings {
             checksum: config.bool("rdbchecksum"),
             incremental: config.bool("rdb-save-incremental-fsync"),
             skip_modules: config.bool("rdb-skip-module-values"),
+            preamble: config.bool("aof-use-rdb-preamble"),
             load_delay_us: config.int("key-load-delay"),
         })
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::file::FileSink;
 use super::snapshot::{Progress, Snapshot};
-use super::{Persistence, Settings};
+use super::{Persistence, Settings, commands};
 use crate::aof::writer::{Cut, WriteError};
 use crate::aof::{BaseFormat, Store, Writer};
 use crate::base::disk;
@@ -15,6 +15,7 @@ use crate::command::env::{PauseMode, REDIS_VERSION, bar};
 use crate::command::{CommandError, Env};
 use crate::config::Config;
 use crate::keyspace::{Locked, ShardSet};
+use crate::rdb::decode;
 use crate::rdb::encode::{self, Options};
 use crate::server::Engine;
 use crate::server::shutdown::Request;
@@ -253,7 +254,11 @@ impl Persistence {
         let layout = &settings.append;
         // Without a file to append to there may be no directory yet.
         let made = self.disk.create_dir(layout.dir());
-        let written = self.write_rdb(env, snapshot, settings, &layout.temp_base(), true);
+        let written = match settings.preamble {
+            true => self.write_rdb(env, snapshot, settings, &layout.temp_base(), true),
+            false => self.write_commands(env, snapshot, settings, &layout.temp_base()),
+        };
+        let format = if settings.preamble { BaseFormat::Rdb } else { BaseFormat::Aof };
         if let Err(e) =
             made.and(written.as_ref().map(drop).map_err(|e| io::Error::new(e.kind(), e.to_string())))
         {
@@ -261,13 +266,37 @@ impl Persistence {
             let _ = self.disk.remove(&layout.temp_base());
             return Err(e);
         }
-        let adopted = self.aof.adopt(env).unwrap_or_else(|| {
+        let adopted = self.aof.adopt(env, format).unwrap_or_else(|| {
             // The file is off: a base by itself, as Redis leaves one.
             let mut store = Store::load(self.disk.clone(), layout.clone()).map_err(io::Error::other)?;
-            store.adopt_base(BaseFormat::Rdb).map_err(io::Error::other)?;
+            store.adopt_base(format).map_err(io::Error::other)?;
             store.remove_history().map_err(io::Error::other)
         });
         adopted.and(written)
+    }
+
+    /// As `write_rdb`, by way of it; gives the size of the commands.
+    fn write_commands(
+        &self,
+        env: &Env,
+        snapshot: &Snapshot,
+        settings: &Settings,
+        path: &Path,
+    ) -> io::Result<u64> {
+        let dump = settings.temporary("rewrite");
+        let written = self.write_rdb(env, snapshot, settings, &dump, true).and_then(|_| {
+            let options = decode::Options {
+                limits: &env.limits,
+                seed: env.keyspace.seed(),
+                version: snapshot.version,
+                skip_modules: true,
+            };
+            let mut sink = FileSink::new(self.disk.create(path), false, settings.incremental);
+            commands::convert(self.disk.open_read(&dump)?, &options, &mut sink)?;
+            sink.finish_plain()
+        });
+        let _ = self.disk.remove(&dump);
+        written
     }
 
     fn write_rdb(
