@@ -176,6 +176,7 @@ class Bench:
 
     def phase_rows(self, title, job, found, times):
         self.rows.add(f"{title}: highest rate, op/s", [f["top"] for f in found], "{:,.0f}")
+        self.rows.add(f"{title}: the server's cores busy at it", [f["cores"] for f in found], "{:.2f}")
         self.rows.add(f"{title}: {job} under the load, s", [f["job_s"] for f in found], "{:.2f}")
         for phase, words in (("before", "before"), ("during", f"during {job}")):
             for at, figure in enumerate(("p50", "p99", "p99.9", "max")):
@@ -186,73 +187,71 @@ class Bench:
                           of="own", limit=limit)
 
     def extra(self):
-        path, count = self.stream(1)
-        figures = []
+        jobs = ("BGSAVE", "BGREWRITEAOF")
+        found = {}
         for name in self.names:
             with self.server(name, dump=self.dump(name), workers=1) as server:
-                used, _ = compare.settled(server)
-                one = {"used": used}
-                for case in ("alone", "save"):
-                    before = settled_rss(server)
-                    with compare.Connection(server.port) as it:
-                        used_before = int(compare.info(it, "memory")["used_memory"])
-                        with Watch(server) as watch:
-                            done_at = []
-                            if case == "save":
-                                it.call(["BGSAVE"])
-                                began = time.perf_counter()
+                for job in (None,) + jobs:
+                    found[name, job] = self.overwritten(server, job)
+        title, empty = "every key overwritten once", {"took": None, "share": None}
+        for job in jobs + (None,):
+            both = [{**empty, **found[name, job]} for name in self.names]
+            words = f"{title} during {job}" if job else f"{title}, no job"
+            limit = ("tidewater ≤ 5", lambda r: r <= 5) if job else None
+            self.rows.add(f"{words}: extra RSS, % of used_memory", [f["rss"] for f in both], "{:.1f}", of="own", limit=limit)
+            self.rows.add(f"{words}: extra used_memory, %", [f["used"] for f in both], "{:.1f}")
+            if job:
+                self.rows.add(f"{words}: {job} took, s", [f["took"] for f in both], "{:.2f}")
+                self.rows.add(f"{words}: overwritten when it ended, %", [f["share"] for f in both], "{:.0f}")
 
-                                def look(done):
-                                    if not done_at and not running(it):
-                                        done_at.append((done, time.perf_counter() - began))
-                            else:
-                                look = None
-                            feed(server.port, path, count, look)
-                            idle(it)
-                            if case == "save":
-                                one["overlap"] = done_at[0][0] / count if done_at else 1
-                                one["job_s"] = done_at[0][1] if done_at else time.perf_counter() - began
-                        peaks = watch.peaks
-                    one[case] = (peaks["total"] - before) / used
-                    one[case + "_used"] = (peaks["used"] - used_before) / used
-                    say(f"{name}, {case}: RSS {before / 1e6:.0f} MB, peak {peaks['total'] / 1e6:.0f} MB with {peaks['child'] / 1e6:.0f} MB "
-                        f"a child's own; used_memory {used_before / 1e6:.0f}, peak {peaks['used'] / 1e6:.0f} MB")
-                figures.append(one)
-        title = "every key overwritten once"
-        self.rows.add(f"{title} during BGSAVE: extra RSS, % of used_memory", [100 * f["save"] for f in figures], "{:.1f}",
-                      of="own", limit=("tidewater ≤ 5", lambda r: r <= 5))
-        self.rows.add(f"{title} without a save: the same", [100 * f["alone"] for f in figures], "{:.1f}")
-        self.rows.add(f"{title} during BGSAVE: extra used_memory, %", [100 * f["save_used"] for f in figures], "{:.1f}")
-        self.rows.add(f"{title} without a save: the same", [100 * f["alone_used"] for f in figures], "{:.1f}")
-        self.rows.add(f"{title}: BGSAVE took, s", [f["job_s"] for f in figures], "{:.2f}")
-        self.rows.add(f"{title}: overwritten when BGSAVE ended, %", [100 * f["overlap"] for f in figures], "{:.0f}")
+    def overwritten(self, server, job):
+        """Peaks over what was there before, in % of used_memory, while every key is overwritten, with a job or without."""
+        path, count = self.stream(1)
+        used, _ = compare.settled(server)
+        rss = settled_rss(server)
+        ended, found = [], {}
+        with compare.Connection(server.port) as it, Watch(server) as watch:
+            began = time.perf_counter()
+
+            def look(done):
+                if job and not ended and not running(it):
+                    ended.append((done, time.perf_counter() - began))
+
+            if job:
+                it.call([job])
+            feed(server.port, path, count, look)
+            idle(it)
+            look(count)
+            if job:
+                found = {"share": 100 * ended[0][0] / count, "took": ended[0][1]}
+        peaks = watch.peaks
+        say(f"{server.name}, {job or 'no job'}: RSS {rss / 1e6:.0f} MB, peak {peaks['total'] / 1e6:.0f} MB; most that a child had of its "
+            f"own {peaks['child'] / 1e6:.0f} MB; used_memory {used / 1e6:.0f} MB, peak {peaks['used'] / 1e6:.0f} MB")
+        return {"rss": 100 * (peaks["total"] - rss) / used, "used": 100 * (peaks["used"] - used) / used, **found}
 
     def appendonly(self):
-        rates = {}
-        for setting in ("no", "everysec", "always"):
-            extra = [] if setting == "no" else ["--appendonly", "yes", "--appendfsync", setting]
-            extra += ["--auto-aof-rewrite-percentage", "0"]
-            servers = {name: self.server(name, workers=1, extra=extra) for name in self.names}
-            for depth in (1, 16):
-                runs = {name: [] for name in self.names}
-                for name in self.names:
-                    guess = self.sets(servers[name], depth, 20_000)
-                    runs[name] = [max(10_000, int(guess * self.args.seconds))]
-                for turn in range(self.args.runs):
-                    for name in self.names if turn % 2 == 0 else self.names[::-1]:
-                        runs[name].append(self.sets(servers[name], depth, runs[name][0]))
-                rates[setting, depth] = [statistics.median(runs[name][1:]) for name in self.names]
-                if setting == "always":
-                    limit = ("ratio ≥ 1.5", lambda r: r >= 1.5)
-                else:
-                    limit = None
-                self.rows.add(f"SET op/s, appendonly {setting}, P={depth}", rates[setting, depth], "{:,.0f}", limit=limit)
-            for server in servers.values():
-                server.stop()
+        """All six servers at once, one busy at a time: what a shared machine does to one run, it does to its neighbours."""
+        settings, rates = ("no", "everysec", "always"), {}
+        servers = {}
+        for setting in settings:
+            how = [] if setting == "no" else ["--appendonly", "yes", "--appendfsync", setting]
+            for name in self.names:
+                servers[setting, name] = self.server(name, workers=1, extra=how + ["--auto-aof-rewrite-percentage", "0"])
         for depth in (1, 16):
-            self.rows.add(f"SET op/s, everysec / none, P={depth}",
-                          [e / n for e, n in zip(rates["everysec", depth], rates["no", depth])], "{:.2f}", of="own",
-                          limit=("tidewater ≥ 0.85", lambda r: r >= 0.85))
+            counts = {case: max(10_000, int(self.sets(server, depth, 20_000) * self.args.seconds)) for case, server in servers.items()}
+            runs = {case: [] for case in servers}
+            for turn in range(self.args.runs):
+                for case in list(servers)[::1 if turn % 2 == 0 else -1]:
+                    runs[case].append(self.sets(servers[case], depth, counts[case]))
+            for setting in settings:
+                rates[setting] = [statistics.median(runs[setting, name]) for name in self.names]
+                limit = ("ratio ≥ 1.5", lambda r: r >= 1.5) if setting == "always" else None
+                self.rows.add(f"SET op/s, appendfsync {setting}, P={depth}" if setting != "no" else f"SET op/s, appendonly no, P={depth}",
+                              rates[setting], "{:,.0f}", limit=limit)
+            self.rows.add(f"SET op/s, everysec / appendonly no, P={depth}", [e / n for e, n in zip(rates["everysec"], rates["no"])],
+                          "{:.2f}", of="own", limit=("tidewater ≥ 0.85", lambda r: r >= 0.85))
+        for server in servers.values():
+            server.stop()
 
     def sets(self, server, depth, requests):
         return compare.one_run(self.args, server, ["SET", "key:" + compare.RAND, "v" * 64], requests, depth, None)[0]
@@ -263,18 +262,22 @@ class Bench:
         if not self.pace:
             self.pace = os.path.join(self.place, "pace")
             source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "persist", "pace.rs")
+            if not shutil.which("rustc"):
+                sys.exit("compare: the paced load needs rustc")
             subprocess.run(["rustc", "--edition", "2024", "-O", "-o", self.pace, source], check=True)
-        return Paced(self, [self.pace, str(port), str(CONNECTIONS), str(rate), str(keys), kind, str(seconds)])
+        return Paced(self, [self.pace, str(port), str(CONNECTIONS), str(rate), str(keys), kind, str(seconds)], rate > 0)
 
     def phases(self, server, kind, keys, command, repeats):
         """The highest rate, then latencies under the paced load before and during a background job."""
         seconds = self.args.seconds
-        cpu = server.cpu_ns()
-        with self.paced(server.port, kind, keys, 0, seconds) as load:
-            top = load.end(wait=True)
-        cpu = server.cpu_ns() - cpu
-        rate = top["answered"] / top["seconds"]
-        say(f"{server.name} {kind}: highest rate {rate:,.0f} op/s, {cpu / 1e9 / top['seconds']:.2f} cores of the server's")
+        rate = cores = 0
+        for _ in range(self.args.runs):  # the highest: a disturbed one would make the paced load too light
+            cpu = server.cpu_ns()
+            with self.paced(server.port, kind, keys, 0, seconds / 2) as load:
+                top = load.end(wait=True)
+            cpu = (server.cpu_ns() - cpu) / 1e9 / top["seconds"]
+            rate, cores = max((rate, cores), (top["answered"] / top["seconds"], cpu))
+        say(f"{server.name} {kind}: highest rate {rate:,.0f} op/s, with {cores:.2f} cores of the server's")
         job_s = []
         with compare.Connection(server.port) as it, self.paced(server.port, kind, keys, rate * SHARE, 1800) as load:
             time.sleep(1)
@@ -297,18 +300,20 @@ class Bench:
         before = latencies[marks[0]:marks[1]]
         say(f"{server.name} {kind}: {len(before):,} requests before, {len(during):,} during {command[0]}; the load itself was over "
             f"1 ms late {done['late']:,} times of {done['sent']:,}, at most {done['late_max_ms']:.1f} ms")
-        return {"top": rate, "job_s": statistics.mean(job_s), "before": spread(before), "during": spread(during)}
+        return {"top": rate, "cores": cores, "job_s": statistics.mean(job_s), "before": spread(before), "during": spread(during)}
 
 
 class Paced:
-    def __init__(self, bench, command):
+    def __init__(self, bench, command, paced):
         self.path = os.path.join(bench.place, "latencies")
         cores = bench.args.client_cores
 
         def first():
             os.sched_setaffinity(0, cores)
             try:  # a load that waits for a core would count its own wait
-                os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+                os.nice(-20)
+                if paced:  # the closed loop takes all of its core, which the kernel interrupts for 50 ms of each second
+                    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
             except PermissionError:
                 pass
 

@@ -9,7 +9,7 @@
 //! FILE gets a latency for each request, in order, as native u32 in tenths of a µs. A line of JSON says the rest.
 
 use std::collections::VecDeque;
-use std::ffi::{c_int, c_long, c_ulong, c_void};
+use std::ffi::{c_int, c_long, c_void};
 use std::io::{BufWriter, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::fd::AsRawFd;
@@ -17,6 +17,9 @@ use std::time::{Duration, Instant};
 
 const VALUE: usize = 64;
 const FIELD_VALUE: usize = 16;
+/// Requests leave at most this much after they were due, several at once where several are: that costs the load less.
+const TICK: Duration = Duration::from_micros(50);
+const END_TICK: Duration = Duration::from_millis(10);
 /// After the end, late replies are waited for this long.
 const GRACE: Duration = Duration::from_secs(60);
 /// What is never answered counts as this.
@@ -79,10 +82,11 @@ fn reply(data: &[u8]) -> Option<(usize, bool)> {
 }
 
 #[repr(C)]
-struct PollFd {
-    fd: c_int,
-    events: i16,
-    revents: i16,
+#[cfg_attr(target_arch = "x86_64", repr(packed))]
+#[derive(Clone, Copy)]
+struct Event {
+    events: u32,
+    link: u64,
 }
 
 #[repr(C)]
@@ -92,17 +96,49 @@ struct Timespec {
 }
 
 unsafe extern "C" {
-    fn ppoll(fds: *mut PollFd, count: c_ulong, timeout: *const Timespec, mask: *const c_void) -> c_int;
+    fn epoll_create1(flags: c_int) -> c_int;
+    fn epoll_ctl(epoll: c_int, action: c_int, fd: c_int, event: *mut Event) -> c_int;
+    fn epoll_pwait2(
+        epoll: c_int,
+        events: *mut Event,
+        count: c_int,
+        timeout: *const Timespec,
+        mask: *const c_void,
+    ) -> c_int;
 }
 
-const POLLIN: i16 = 1;
-const POLLOUT: i16 = 4;
+const ADD: c_int = 1;
+const READABLE: u32 = 1;
 
-fn wait(fds: &mut [PollFd], timeout: Duration) {
-    let timeout =
-        Timespec { seconds: timeout.as_secs() as c_long, nanoseconds: timeout.subsec_nanos() as c_long };
-    // SAFETY: the pointers are to a slice of that length and to a local; both outlive the call. A null mask is allowed.
-    unsafe { ppoll(fds.as_mut_ptr(), fds.len() as c_ulong, &timeout, std::ptr::null()) };
+/// epoll, as a poll() of all the connections for each reply would cost more than the replies.
+struct Ready {
+    epoll: c_int,
+    events: [Event; 64],
+}
+
+impl Ready {
+    fn new() -> Ready {
+        // SAFETY: it takes a number and gives a descriptor.
+        let epoll = unsafe { epoll_create1(0) };
+        assert!(epoll >= 0, "epoll");
+        Ready { epoll, events: [Event { events: 0, link: 0 }; 64] }
+    }
+
+    fn add(&mut self, fd: c_int, link: usize) {
+        let mut event = Event { events: READABLE, link: link as u64 };
+        // SAFETY: both descriptors are open, and the event is read during the call only.
+        assert!(unsafe { epoll_ctl(self.epoll, ADD, fd, &mut event) } == 0, "epoll");
+    }
+
+    fn wait(&mut self, timeout: Duration) -> &[Event] {
+        let timeout =
+            Timespec { seconds: timeout.as_secs() as c_long, nanoseconds: timeout.subsec_nanos() as c_long };
+        let room = self.events.len() as c_int;
+        // SAFETY: the kernel writes at most `room` events; the timeout outlives the call. A null mask is allowed.
+        let n =
+            unsafe { epoll_pwait2(self.epoll, self.events.as_mut_ptr(), room, &timeout, std::ptr::null()) };
+        &self.events[..usize::try_from(n).unwrap_or(0)]
+    }
 }
 
 fn flush(link: &mut Link) {
@@ -132,15 +168,18 @@ fn main() {
             Link { stream, waiting: VecDeque::new(), out: Vec::new(), input: Vec::new() }
         })
         .collect();
-    let mut fds: Vec<PollFd> =
-        links.iter().map(|l| PollFd { fd: l.stream.as_raw_fd(), events: POLLIN, revents: 0 }).collect();
-    fds.push(PollFd { fd: 0, events: POLLIN, revents: 0 });
+    let mut ready = Ready::new();
+    for (at, link) in links.iter().enumerate() {
+        ready.add(link.stream.as_raw_fd(), at);
+    }
+    ready.add(0, links.len());
 
     let period = if rate > 0.0 { 1.0 / rate } else { 0.0 };
     let start = Instant::now();
     let due = |index: u32| start + Duration::from_secs_f64(f64::from(index) * period);
     let mut latencies: Vec<u32> = Vec::new();
     let mut sent_at: Vec<Instant> = Vec::new(); // of the closed loop
+    let mut ended = false;
     let (mut next, mut answered, mut bad, mut late, mut late_max) = (0u32, 0u64, 0u64, 0u64, 0.0f64);
     let mut marks = Vec::new();
     let mut end = start + limit;
@@ -172,28 +211,26 @@ fn main() {
                 next += 1;
             }
         }
-        for (fd, link) in fds.iter_mut().zip(&links) {
-            fd.events = if link.out.is_empty() { POLLIN } else { POLLIN | POLLOUT };
+        let mut until =
+            if now < end && rate > 0.0 { due(next).max(now + TICK).min(end) } else { now + END_TICK };
+        for link in links.iter_mut().filter(|l| !l.out.is_empty()) {
+            flush(link); // the socket was full: at each turn again, as this is rare
+            until = now + TICK;
         }
-        let until =
-            if now < end && rate > 0.0 { due(next).min(end) } else { now + Duration::from_millis(100) };
-        wait(&mut fds, until.saturating_duration_since(Instant::now()));
-        if fds[links.len()].revents != 0 {
-            match std::io::stdin().read(&mut chunk[..64]) {
-                Ok(n) if n > 0 => marks.extend(std::iter::repeat_n(next, n)),
-                _ => {
-                    end = end.min(Instant::now());
-                    fds[links.len()].fd = -1;
+        let stdin = links.len() as u64;
+        for &Event { link, .. } in ready.wait(until.saturating_duration_since(Instant::now())) {
+            if link == stdin {
+                match std::io::stdin().read(&mut chunk[..64]) {
+                    Ok(n) if n > 0 => marks.extend(std::iter::repeat_n(next, n)),
+                    _ if ended => std::thread::sleep(TICK), // it stays readable
+                    _ => {
+                        ended = true;
+                        end = end.min(Instant::now());
+                    }
                 }
-            }
-        }
-        for (fd, link) in fds.iter_mut().zip(&mut links) {
-            if fd.revents & POLLOUT != 0 {
-                flush(link);
-            }
-            if fd.revents & !POLLOUT == 0 {
                 continue;
             }
+            let link = &mut links[link as usize];
             match link.stream.read(&mut chunk) {
                 Ok(0) => panic!("the server closed a connection"),
                 Ok(n) => link.input.extend_from_slice(&chunk[..n]),
