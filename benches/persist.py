@@ -1,326 +1,591 @@
-"""benches/compare --persist: saving, loading, and what both cost those who are served meanwhile.
+"""benches/compare --persist: saving, loading and logging, side by side with redis-server on the same data.
 
-Both servers get the same data: redis-server is filled once, and each loads the dump that it wrote. Nothing is pinned: a
-snapshot may use whatever core is free, as in life. The load is benches/paced.c, an open loop that counts from the time at
-which a request was due.
+Both servers may use all cores, so that a background save has one; Tidewater gets one worker, except for saving and
+loading. The paced load (persist/pace.rs, built with rustc) has the client's core, ahead of everything else where it may.
 """
 
+import array
+import collections
+import json
+import multiprocessing
 import os
 import random
+import select
 import shutil
+import socket
 import statistics
 import subprocess
 import sys
-import threading
+import tempfile
 import time
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-LINKS = 50
-VALUE = 100
-FIELDS = 1_000_000
+CONNECTIONS = 50
+SHARE = 0.7  # of the highest rate
+BIG = 50_000  # elements of a big collection
+HASH_FIELDS = 1_000_000
+PARTS = ("files", "latency", "extra", "appendonly", "hash")
+
+compare = None  # benches/compare itself, which is no module that could be imported
 
 
-def run(c, args, names, binaries):
-    """`c` is the module benches/compare: servers, connections, tables."""
-    cores = list(range(os.cpu_count() or 1))
-    args.server_cores = args.client_cores = cores
-    bench = Bench(c, args, names, binaries)
+def run(args, names, binaries, caller):
+    global compare
+    compare = caller
+    args.all_cores = list(range(os.cpu_count() or 1))
+    place = tempfile.mkdtemp(prefix="compare-data-", dir=args.dir)
     try:
-        bench.saving_and_loading()
-        bench.latency()
-        bench.memory()
-        bench.appending()
-        bench.large_hash()
-        bench.summary()
+        bench = Bench(args, names, binaries, place)
+        system = subprocess.run(["stat", "-f", "-c", "%T", place], capture_output=True, text=True, check=False).stdout.strip()
+        print(f"\n## Persistence: {args.gb:g} GB of mixed data on {system}; {CONNECTIONS} connections, paced at {SHARE:.0%} of "
+              "the highest rate of each server")
+        for part in PARTS:
+            if compare.wanted(args, part):
+                getattr(bench, part)()
+        bench.rows.end()
     finally:
-        shutil.rmtree(bench.folder, ignore_errors=True)
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def say(*words):
+    print(time.strftime("%H:%M:%S"), *words, file=sys.stderr, flush=True)
+
+
+class Rows:
+    """The table: a row is a measurement, both servers' figures, their ratio, and the limit asked of Tidewater."""
+
+    def __init__(self):
+        self.rows = []
+
+    def add(self, title, figures, form, of="ratio", limit=None):
+        """`limit`: (text, test), where the test is of the ratio, or with of="own" of Tidewater's figure itself."""
+        ours, theirs = figures
+        ratio = ours / theirs if ours is not None and theirs else None
+        judged = ratio if of == "ratio" else ours
+        met = "" if not limit else "?" if judged is None else "yes" if limit[1](judged) else "**no**"
+        cells = [title] + ["–" if f is None else form.format(f) for f in figures]
+        self.rows.append(cells + ["–" if ratio is None else f"{ratio:.2f}", limit[0] if limit else "", met])
+        say("|", " | ".join(self.rows[-1]))
+
+    def end(self):
+        heads = ["measured", "tidewater", "redis", "ratio", "asked", "met"]
+        print("| " + " | ".join(heads) + " |\n|---|--:|--:|--:|---|---|")
+        for row in self.rows:
+            print("| " + " | ".join(row) + " |")
+        print(flush=True)
 
 
 class Bench:
-    def __init__(self, c, args, names, binaries):
-        self.c, self.args, self.names, self.binaries = c, args, names, binaries
-        self.folder = c.tempfile.mkdtemp(prefix="compare-persist-")
-        self.paced = os.path.join(self.folder, "paced")
-        done = subprocess.run([os.environ.get("CC", "cc"), "-O2", "-o", self.paced, os.path.join(HERE, "paced.c")], check=False)
-        if done.returncode:
-            sys.exit("compare: --persist needs a C compiler")
-        # Those who reach something, against what was asked for: (what, figure, limit, lower is better)
-        self.verdicts = []
-        self.keys = 0
+    def __init__(self, args, names, binaries, place):
+        self.args, self.names, self.binaries, self.place = args, names, binaries, place
+        self.rows = Rows()
+        self.dumps, self.resp, self.pace = {}, {}, None
+
+    def server(self, name, **how):
+        return compare.Server(self.args, name, self.binaries[name], cores=self.args.all_cores, **how)
+
+    # Data -----------------------------------------------------------------------------------------------------------
+
+    def stream(self, salt):
+        """A file of requests that makes the data (salt 0) or overwrites every key of it, and their number."""
+        if salt not in self.resp:
+            path, count = os.path.join(self.place, f"requests-{salt}"), 0
+            began = time.perf_counter()
+            with open(path, "wb", buffering=1 << 20) as out:
+                for requests, data in dataset(self.args.gb, salt):
+                    out.write(data)
+                    count += requests
+            say(f"{count:,} requests, {os.path.getsize(path) / 1e9:.2f} GB, written in {time.perf_counter() - began:.0f} s")
+            self.resp[salt] = path, count
+        return self.resp[salt]
+
+    def dump(self, name):
+        """The server's own file of the data."""
+        if name not in self.dumps:
+            self.files_of(name, 1)
+        return self.dumps[name]
+
+    def files_of(self, name, runs):
+        """Loads the data over the network; seconds of each SAVE, used_memory, number of keys, bytes of the file."""
+        with self.server(name) as server:
+            path, count = self.stream(0)
+            began = time.perf_counter()
+            feed(server.port, path, count)
+            used, _ = compare.settled(server)
+            with compare.Connection(server.port) as it:
+                it.socket.settimeout(600)
+                keys = int(it.call(["DBSIZE"])[1:])
+                say(f"{name}: {keys:,} keys, used_memory {used / 1e9:.2f} GB after {time.perf_counter() - began:.0f} s")
+                times = []
+                for _ in range(runs):
+                    began = time.perf_counter()
+                    it.call(["SAVE"])
+                    times.append(time.perf_counter() - began)
+            self.dumps[name] = os.path.join(self.place, f"{name}.rdb")
+            os.rename(os.path.join(server.folder, "dump.rdb"), self.dumps[name])
+            return times, used, keys, os.path.getsize(self.dumps[name])
 
     # Parts ----------------------------------------------------------------------------------------------------------
 
-    def saving_and_loading(self):
-        gb = self.args.gb
-        print(f"\n## Save and load: {gb:g} GB of mixed data, as redis-server counts it; medians of {self.args.runs}")
-        with self.server("redis") as server:
-            began = time.perf_counter()
-            with self.c.Connection(server.port) as it:
-                self.keys = fill(self.c, it, gb)
-                it.call(["SAVE"])
-                used = int(self.c.info(it, "memory")["used_memory"])
-            dump = os.path.join(server.folder, "dump.rdb")
-            shutil.move(dump, os.path.join(self.folder, "dump.rdb"))
-            print(f"# {used / 1e9:.2f} GB in {self.keys:,} string keys and others, filled in {time.perf_counter() - began:.0f} s")
-        table = self.c.Table(self.args, ["server", "load s", "save s", "file MB"])
-        loads, saves = {}, {}
-        for name in self.names:
-            load, save = [], []
-            for _ in range(self.args.runs):
-                with self.loaded(name) as server:
-                    load.append(server.load_s)
-                    with self.c.Connection(server.port) as it:
-                        began = time.perf_counter()
-                        it.call(["SAVE"])
-                        save.append(time.perf_counter() - began)
-                    size = os.path.getsize(os.path.join(server.folder, "dump.rdb"))
-            loads[name], saves[name] = statistics.median(load), statistics.median(save)
-            table.row(name, f"{loads[name]:.2f}", f"{saves[name]:.2f}", f"{size / 1e6:.0f}")
-        table.end()
-        self.compare("save, time", saves, 0.8)
-        self.compare("load, time", loads, 0.5)
+    def files(self):
+        runs = self.args.runs
+        saved = [self.files_of(name, runs) for name in self.names]
+        if saved[0][2] != saved[1][2]:
+            sys.exit(f"compare: the servers hold {saved[0][2]} and {saved[1][2]} keys after the same requests")
+        self.rows.add("keys", [s[2] for s in saved], "{:,}")
+        self.rows.add("used_memory, GB", [s[1] / 1e9 for s in saved], "{:.2f}")
+        self.rows.add(f"SAVE, s (median of {runs})", [statistics.median(s[0]) for s in saved], "{:.2f}",
+                      limit=("ratio ≤ 0.8", lambda r: r <= 0.8))
+        self.rows.add("file, MB", [s[3] / 1e6 for s in saved], "{:.0f}")
+        times = collections.defaultdict(list)
+        for turn in range(runs):
+            cases = [(name, name) for name in self.names] + [(self.names[0], self.names[1])]
+            for name, whose in cases if turn % 2 == 0 else cases[::-1]:
+                with self.server(name, dump=self.dumps[whose]) as server:
+                    times[name, whose].append(server.ready_s)
+                    with compare.Connection(server.port) as it:
+                        if int(it.call(["DBSIZE"])[1:]) != saved[0][2]:
+                            sys.exit(f"compare: {name} lost keys of {whose}'s file")
+        ours, theirs, crossed = (statistics.median(times[case]) for case in
+                                 [(self.names[0], self.names[0]), (self.names[1], self.names[1]), (self.names[0], self.names[1])])
+        limit = ("ratio ≤ 0.5", lambda r: r <= 0.5)
+        self.rows.add("load: start to PONG, own file, s", [ours, theirs], "{:.2f}", limit=limit)
+        self.rows.add("load: the same, both redis's file, s", [crossed, theirs], "{:.2f}")
 
     def latency(self):
-        print(f"\n## Latency of a 50/50 load of GET and SET at 70 % of saturation, {LINKS} connections; µs")
-        table = self.c.Table(self.args, ["server", "meanwhile", "op/s", "p50", "p99", "p99.9", "max", "s"])
+        found = {}
         for name in self.names:
-            with self.loaded(name, ["--auto-aof-rewrite-percentage", "0"]) as server:
-                rate = self.load(server, 3, 0)[1] * 0.7
-                before = [self.load(server, 5, rate) for _ in range(3)]
-                table.row(name, "nothing", *cells(median_rows(before)), "")
-                worst = {}
-                for command in ("BGSAVE", "BGREWRITEAOF"):
-                    during, spent = [], []
-                    for _ in range(3):
-                        with self.c.Connection(server.port) as it:
-                            if command == "BGREWRITEAOF":
-                                it.call(["CONFIG", "SET", "appendonly", "yes"])
-                                wait_idle(self.c, it)
-                            seconds = self.background_seconds(server, command)
-                        began = time.perf_counter()
-                        job = Job(self.c, server.port, command)
-                        during.append(self.load(server, max(0.5, seconds), rate))
-                        job.join()
-                        spent.append(time.perf_counter() - began)
-                    worst[command] = median_rows(during)
-                    table.row(name, command, *cells(worst[command]), f"{statistics.median(spent):.1f}")
-                    if command == "BGREWRITEAOF":
-                        with self.c.Connection(server.port) as it:
-                            it.call(["CONFIG", "SET", "appendonly", "no"])
-                base = median_rows(before)[4]
-                for command, row in worst.items():
-                    self.verdicts.append((f"p99.9 during {command} / before, {name}", row[4] / base, 2 if name == "tidewater" else None))
-        table.end()
+            with self.server(name, dump=self.dump(name), workers=1) as server:
+                found[name, "no"] = self.phases(server, "getset", groups(self.args.gb)["s64"], ["BGSAVE"], 1)
+                with compare.Connection(server.port) as it:
+                    for setting in (["appendfsync", "everysec"], ["auto-aof-rewrite-percentage", "0"], ["appendonly", "yes"]):
+                        it.call(["CONFIG", "SET"] + setting)
+                    time.sleep(0.5)
+                    idle(it)
+                found[name, "aof"] = self.phases(server, "getset", groups(self.args.gb)["s64"], ["BGREWRITEAOF"], 1)
+        for case, title, job in (("no", "50/50 GET/SET", "BGSAVE"), ("aof", "50/50, everysec", "BGREWRITEAOF")):
+            self.phase_rows(title, job, [found[name, case] for name in self.names], 2)
 
-    def background_seconds(self, server, command):
-        """How long the job takes with nothing else to do: the load is to fall into it wholly."""
-        if (server.name, command) not in self.took:
+    def hash(self):
+        fields, found = HASH_FIELDS // (10 if self.args.quick else 1), []
+        for name in self.names:
+            with self.server(name, workers=1) as server:
+                with compare.Connection(server.port) as it:
+                    it.load(compare.batches("HSET", "pacehash", lambda i: (compare.member(i), f"value:{i:010d}"), fields), window=20)
+                found.append(self.phases(server, "hset", fields, ["BGSAVE"], 5))
+        self.phase_rows(f"HSET, one hash of {fields:,} fields", "BGSAVE", found, 3)
+
+    def phase_rows(self, title, job, found, times):
+        self.rows.add(f"{title}: highest rate, op/s", [f["top"] for f in found], "{:,.0f}")
+        self.rows.add(f"{title}: the server's cores busy at it", [f["cores"] for f in found], "{:.2f}")
+        self.rows.add(f"{title}: {job} under the load, s", [f["job_s"] for f in found], "{:.2f}")
+        for phase, words in (("before", "before"), ("during", f"during {job}")):
+            for at, figure in enumerate(("p50", "p99", "p99.9", "max")):
+                self.rows.add(f"{title}: {figure} {words}, µs", [f[phase][at] for f in found], "{:,.0f}")
+        for at, figure in ((2, "p99.9"), (3, "max")):
+            limit = (f"tidewater ≤ {times}", lambda r: r <= times) if at == 2 else None
+            self.rows.add(f"{title}: {figure} during / before", [f["during"][at] / f["before"][at] for f in found], "{:.2f}",
+                          of="own", limit=limit)
+
+    def extra(self):
+        jobs = ("BGSAVE", "BGREWRITEAOF")
+        found = {}
+        for name in self.names:
+            with self.server(name, dump=self.dump(name), workers=1) as server:
+                for job in (None,) + jobs:
+                    found[name, job] = self.overwritten(server, job)
+        title, empty = "every key overwritten once", {"took": None, "share": None}
+        for job in jobs + (None,):
+            both = [{**empty, **found[name, job]} for name in self.names]
+            words = f"{title} during {job}" if job else f"{title}, no job"
+            limit = ("tidewater ≤ 5", lambda r: r <= 5) if job else None
+            self.rows.add(f"{words}: extra RSS, % of used_memory", [f["rss"] for f in both], "{:.1f}", of="own", limit=limit)
+            self.rows.add(f"{words}: extra used_memory, %", [f["used"] for f in both], "{:.1f}")
+            if job:
+                self.rows.add(f"{words}: {job} took, s", [f["took"] for f in both], "{:.2f}")
+                self.rows.add(f"{words}: overwritten when it ended, %", [f["share"] for f in both], "{:.0f}")
+
+    def overwritten(self, server, job):
+        """Peaks over what was there before, in % of used_memory, while every key is overwritten, with a job or without."""
+        path, count = self.stream(1)
+        used, _ = compare.settled(server)
+        rss = settled_rss(server)
+        ended, found = [], {}
+        with compare.Connection(server.port) as it, Watch(server) as watch:
             began = time.perf_counter()
-            Job(self.c, server.port, command).join()
-            self.took[server.name, command] = time.perf_counter() - began
-        return self.took[server.name, command]
 
-    took = {}
+            def look(done):
+                if job and not ended and not running(it):
+                    ended.append((done, time.perf_counter() - began))
 
-    def memory(self):
-        print("\n## Extra memory while every string key is overwritten once during BGSAVE; % of the data in memory")
-        table = self.c.Table(self.args, ["server", "overwriting", "data MB", "peak extra MB", "%"])
-        shares = {}
-        for name in self.names:
-            extra = {}
-            for saving in (False, True):
-                with self.loaded(name) as server:
-                    rate = 40_000
-                    base = memory_of(server)
-                    peak = Peak(server)
-                    job = Job(self.c, server.port, "BGSAVE") if saving else None
-                    self.load(server, 1, rate, "overwrite", self.keys)
-                    if job:
-                        job.join()
-                    extra[saving] = peak.stop() - base
-                    data = base
-            # What overwriting costs by itself (fragments) is not the snapshot's.
-            cost = max(0, extra[True] - max(0, extra[False]))
-            shares[name] = cost / data * 100
-            table.row(name, f"{self.keys:,} keys at {rate:,}/s", f"{data / 1e6:.0f}", f"{cost / 1e6:.0f}", f"{shares[name]:.1f}")
-        table.end()
-        self.verdicts.append(("extra memory, % of the data, tidewater", shares["tidewater"], 5))
-        self.verdicts.append(("extra memory, % of the data, redis", shares["redis"], None))
+            if job:
+                it.call([job])
+            feed(server.port, path, count, look)
+            idle(it)
+            look(count)
+            if job:
+                found = {"share": 100 * ended[0][0] / count, "took": ended[0][1]}
+        peaks = watch.peaks
+        say(f"{server.name}, {job or 'no job'}: RSS {rss / 1e6:.0f} MB, peak {peaks['total'] / 1e6:.0f} MB; most that a child had of its "
+            f"own {peaks['child'] / 1e6:.0f} MB; used_memory {used / 1e6:.0f} MB, peak {peaks['used'] / 1e6:.0f} MB")
+        return {"rss": 100 * (peaks["total"] - rss) / used, "used": 100 * (peaks["used"] - used) / used, **found}
 
-    def appending(self):
-        print(f"\n## SET with an append-only file, {LINKS} clients; op/s, medians of {self.args.runs}")
-        table = self.c.Table(self.args, ["P", "server", "none", "everysec", "always", "everysec/none", "always/none"])
-        for depth in (1, 16):
-            rates = {}
+    def appendonly(self):
+        """All six servers at once, one busy at a time: what a shared machine does to one run, it does to its neighbours."""
+        settings, rates = ("no", "everysec", "always"), {}
+        servers = {}
+        for setting in settings:
+            how = [] if setting == "no" else ["--appendonly", "yes", "--appendfsync", setting]
             for name in self.names:
-                for policy in ("none", "everysec", "always"):
-                    extra = [] if policy == "none" else ["--appendonly", "yes", "--appendfsync", policy]
-                    with self.server(name, extra) as server:
-                        runs = []
-                        for _ in range(self.args.runs):
-                            count = (200_000 if depth == 1 else 600_000) // (3 if policy == "always" else 1)
-                            runs.append(self.c.one_run(self.args, server, self.c.THROUGHPUT["SET"][0], count, depth, None)[0])
-                        rates[name, policy] = statistics.median(runs)
-                row = [rates[name, p] for p in ("none", "everysec", "always")]
-                table.row(depth, name, *(f"{r:,.0f}" for r in row), f"{row[1] / row[0]:.2f}", f"{row[2] / row[0]:.2f}")
-            share = rates["tidewater", "everysec"] / rates["tidewater", "none"]
-            self.verdicts.append((f"everysec / no AOF, P={depth}, tidewater (at least)", share, -0.85))
-            gain = rates["tidewater", "always"] / rates["redis", "always"]
-            self.verdicts.append((f"always, P={depth}, throughput (at least)", gain, -1.5))
-        table.end()
+                servers[setting, name] = self.server(name, workers=1, extra=how + ["--auto-aof-rewrite-percentage", "0"])
+        for depth in (1, 16):
+            counts = {case: max(10_000, int(self.sets(server, depth, 20_000) * self.args.seconds)) for case, server in servers.items()}
+            runs = {case: [] for case in servers}
+            for turn in range(self.args.runs):
+                for case in list(servers)[::1 if turn % 2 == 0 else -1]:
+                    runs[case].append(self.sets(servers[case], depth, counts[case]))
+            for setting in settings:
+                rates[setting] = [statistics.median(runs[setting, name]) for name in self.names]
+                limit = ("ratio ≥ 1.5", lambda r: r >= 1.5) if setting == "always" else None
+                self.rows.add(f"SET op/s, appendfsync {setting}, P={depth}" if setting != "no" else f"SET op/s, appendonly no, P={depth}",
+                              rates[setting], "{:,.0f}", limit=limit)
+            self.rows.add(f"SET op/s, everysec / appendonly no, P={depth}", [e / n for e, n in zip(rates["everysec"], rates["no"])],
+                          "{:.2f}", of="own", limit=("tidewater ≥ 0.85", lambda r: r >= 0.85))
+        for server in servers.values():
+            server.stop()
 
-    def large_hash(self):
-        print(f"\n## HSET into a hash of {FIELDS:,} fields, at 70 % of saturation; µs")
-        table = self.c.Table(self.args, ["server", "meanwhile", "op/s", "p50", "p99", "p99.9", "max", "s"])
-        for name in self.names:
-            with self.server(name) as server:
-                with self.c.Connection(server.port) as it:
-                    it.load(self.c.batches("HSET", "large", lambda i: (self.c.member(i), "x" * VALUE), FIELDS), window=20)
-                rate = self.load(server, 2, 0, "hset", FIELDS)[1] * 0.7
-                before = median_rows([self.load(server, 3, rate, "hset", FIELDS) for _ in range(3)])
-                table.row(name, "nothing", *cells(before), "")
-                during, spent = [], []
-                for _ in range(5):
-                    with self.c.Connection(server.port) as it:
-                        began = time.perf_counter()
-                        it.call(["SAVE"])
-                        seconds = time.perf_counter() - began
-                    job = Job(self.c, server.port, "BGSAVE")
-                    during.append(self.load(server, max(0.3, seconds), rate, "hset", FIELDS))
-                    job.join()
-                    spent.append(seconds)
-                row = median_rows(during)
-                table.row(name, "BGSAVE", *cells(row), f"{statistics.median(spent):.1f}")
-                self.verdicts.append((f"HSET p99.9 during BGSAVE / before, {name}", row[4] / before[4],
-                                      3 if name == "tidewater" else None))
-        table.end()
+    def sets(self, server, depth, requests):
+        return compare.one_run(self.args, server, ["SET", "key:" + compare.RAND, "v" * 64], requests, depth, None)[0]
 
-    def summary(self):
-        print("\n## Against what was asked for")
-        table = self.c.Table(self.args, ["figure", "reached", "asked", ""])
-        table.widths[0] = 58
-        for what, figure, limit in self.verdicts:
-            if limit is None:
-                table.row(what, f"{figure:.2f}", "", "")
-                continue
-            good = figure <= limit if limit > 0 else figure >= -limit
-            table.row(what, f"{figure:.2f}", f"{'<=' if limit > 0 else '>='} {abs(limit):g}", "yes" if good else "NO")
-        table.end()
+    # The paced load -------------------------------------------------------------------------------------------------
 
-    # Tools ----------------------------------------------------------------------------------------------------------
+    def paced(self, port, kind, keys, rate, seconds):
+        if not self.pace:
+            self.pace = os.path.join(self.place, "pace")
+            source = os.path.join(os.path.dirname(os.path.abspath(__file__)), "persist", "pace.rs")
+            if not shutil.which("rustc"):
+                sys.exit("compare: the paced load needs rustc")
+            subprocess.run(["rustc", "--edition", "2024", "-O", "-o", self.pace, source], check=True)
+        return Paced(self, [self.pace, str(port), str(CONNECTIONS), str(rate), str(keys), kind, str(seconds)], rate > 0)
 
-    def compare(self, what, by_name, limit):
-        self.verdicts.append((f"{what}, tidewater / redis", by_name["tidewater"] / by_name["redis"], limit))
-
-    def server(self, name, extra=(), dump=None):
-        return self.c.Server(self.args, name, self.binaries[name], list(extra), dump)
-
-    def loaded(self, name, extra=()):
-        return self.server(name, extra, os.path.join(self.folder, "dump.rdb"))
-
-    def load(self, server, seconds, rate, kind="mixed", keys=None):
-        """Requests, requests a second, p50, p99, p99.9, max."""
-        done = subprocess.run([self.paced, str(server.port), str(seconds), f"{rate:.0f}", str(LINKS), kind,
-                               str(keys or self.keys), str(VALUE)], capture_output=True, text=True, check=False)
-        if done.returncode:
-            sys.exit(f"compare: the load on {server.name} failed: {done.stderr}")
-        return [float(x) for x in done.stdout.split()]
+    def phases(self, server, kind, keys, command, repeats):
+        """The highest rate, then latencies under the paced load before and during a background job."""
+        seconds = self.args.seconds
+        rate = cores = 0
+        for _ in range(self.args.runs):  # the highest: a disturbed one would make the paced load too light
+            cpu = server.cpu_ns()
+            with self.paced(server.port, kind, keys, 0, seconds / 2) as load:
+                top = load.end(wait=True)
+            cpu = (server.cpu_ns() - cpu) / 1e9 / top["seconds"]
+            rate, cores = max((rate, cores), (top["answered"] / top["seconds"], cpu))
+        say(f"{server.name} {kind}: highest rate {rate:,.0f} op/s, with {cores:.2f} cores of the server's")
+        job_s = []
+        with compare.Connection(server.port) as it, self.paced(server.port, kind, keys, rate * SHARE, 1800) as load:
+            time.sleep(1)
+            load.mark()
+            time.sleep(max(2.0, seconds))
+            load.mark()
+            for _ in range(repeats):
+                load.mark()
+                began = time.perf_counter()
+                it.call(command)
+                idle(it)
+                job_s.append(time.perf_counter() - began)
+                load.mark()
+                time.sleep(0.3)
+            done = load.end()
+        marks, latencies = done["marks"], done["latencies"]
+        during = array.array("I")
+        for low, high in zip(marks[2::2], marks[3::2]):
+            during += latencies[low:high]
+        before = latencies[marks[0]:marks[1]]
+        say(f"{server.name} {kind}: {len(before):,} requests before, {len(during):,} during {command[0]}; the load itself was over "
+            f"1 ms late {done['late']:,} times of {done['sent']:,}, at most {done['late_max_ms']:.1f} ms")
+        return {"top": rate, "cores": cores, "job_s": statistics.mean(job_s), "before": spread(before), "during": spread(during)}
 
 
-class Job(threading.Thread):
-    """A job in the background: returns from `join` when it is over."""
+class Paced:
+    def __init__(self, bench, command, paced):
+        self.path = os.path.join(bench.place, "latencies")
+        cores = bench.args.client_cores
 
-    def __init__(self, c, port, command):
-        super().__init__(daemon=True)
-        self.c, self.port, self.command = c, port, command
-        self.link = c.Connection(port)
-        self.link.call([command])
-        self.start()
+        def first():
+            os.sched_setaffinity(0, cores)
+            try:  # a load that waits for a core would count its own wait
+                os.nice(-20)
+                if paced:  # the closed loop takes all of its core, which the kernel interrupts for 50 ms of each second
+                    os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(1))
+            except PermissionError:
+                pass
 
-    def run(self):
-        wait_idle(self.c, self.link)
-        self.link.socket.close()
+        self.process = subprocess.Popen(command + [self.path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, preexec_fn=first)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+    def mark(self):
+        self.process.stdin.write(b".")
+        self.process.stdin.flush()
+
+    def end(self, wait=False):
+        """What the load says; it ends now, or wait: when its seconds are over."""
+        if wait:
+            text = self.process.stdout.read()
+            self.process.stdin.close()
+        else:
+            self.process.stdin.close()
+            text = self.process.stdout.read()
+        if self.process.wait() != 0:
+            sys.exit("compare: the paced load failed (did the server?)")
+        done = json.loads(text)
+        if done["bad"]:
+            sys.exit(f"compare: {done['bad']} of {done['answered']} replies of the paced load were errors or null")
+        done["latencies"] = array.array("I")
+        with open(self.path, "rb") as f:
+            done["latencies"].frombytes(f.read())
+        return done
 
 
-def wait_idle(c, it):
-    while True:
-        now = c.info(it, "persistence")
-        names = ("rdb_bgsave_in_progress", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
-        if not any(int(now[n]) for n in names):
-            return
-        time.sleep(0.01)
+def spread(latencies):
+    """p50, p99, p99.9 and the highest, in µs."""
+    values = sorted(latencies)
+    return [values[min(len(values) - 1, int(q * len(values)))] / 10 for q in (0.5, 0.99, 0.999, 1)] if values else [0.1] * 4
 
 
-class Peak(threading.Thread):
-    """Highest memory of a server and its children while this runs."""
+# What the servers do ------------------------------------------------------------------------------------------------
+
+
+JOBS = ("rdb_bgsave_in_progress", "rdb_bgsave_scheduled", "aof_rewrite_in_progress", "aof_rewrite_scheduled")
+
+
+def running(it):
+    now = compare.info(it, "persistence")
+    if "err" in (now["rdb_last_bgsave_status"].strip(), now["aof_last_bgrewrite_status"].strip()):
+        sys.exit(f"compare: a background job failed: {now}")
+    return any(int(now.get(job, 0)) for job in JOBS)
+
+
+def idle(it):
+    """Waits for the end of all background jobs."""
+    end = time.perf_counter() + 900
+    while running(it):
+        if time.perf_counter() > end:
+            sys.exit("compare: a background job has not ended within 15 minutes")
+        time.sleep(0.02)
+
+
+def settled_rss(server):
+    """RSS once it stands still."""
+    last = 0
+    for _ in range(40):
+        now = server.rss()
+        if abs(now - last) <= now // 500:
+            break
+        last = now
+        time.sleep(0.5)
+    return now
+
+
+class Watch:
+    """Peaks of RSS (with what forked children have of their own) and used_memory, seen by a process of its own."""
 
     def __init__(self, server):
-        super().__init__(daemon=True)
-        self.server, self.highest, self.over = server, 0, threading.Event()
-        self.start()
+        self.mine, theirs = multiprocessing.Pipe()
+        self.process = multiprocessing.Process(target=watch_main, args=(server.process.pid, server.port, theirs))
+        self.peaks = None
 
-    def run(self):
-        while not self.over.wait(0.02):
-            self.highest = max(self.highest, memory_of(self.server))
+    def __enter__(self):
+        self.process.start()
+        self.mine.recv()
+        return self
 
-    def stop(self):
-        self.over.set()
-        self.join()
-        return self.highest
+    def __exit__(self, *_):
+        self.mine.send("end")
+        self.peaks = self.mine.recv()
+        self.process.join()
 
 
-def memory_of(server):
-    """Bytes of physical memory of a server with its children: pages that they share count once."""
-    pids = [server.process.pid]
-    try:
-        with open(f"/proc/{pids[0]}/task/{pids[0]}/children") as f:
-            pids += map(int, f.read().split())
-    except OSError:
-        pass
-    total = 0
-    for pid in pids:
+def watch_main(pid, port, answer):
+    peaks = {"total": 0, "child": 0, "used": 0}
+    page = os.sysconf("SC_PAGE_SIZE")
+    with compare.Connection(port) as it:
+        answer.send("ready")
+        while not answer.poll(0.03):
+            # The children first: what the parent copies in between then counts once or not at all, never twice.
+            child = sum(private(other) for other in children(pid))
+            with open(f"/proc/{pid}/statm") as f:
+                rss = int(f.read().split()[1]) * page
+            used = int(compare.info(it, "memory")["used_memory"])
+            for name, now in (("total", rss + child), ("child", child), ("used", used)):
+                peaks[name] = max(peaks[name], now)
+    answer.send(peaks)
+
+
+def children(pid):
+    found = []
+    for task in os.listdir(f"/proc/{pid}/task"):
         try:
-            with open(f"/proc/{pid}/smaps_rollup") as f:
-                total += next(int(line.split()[1]) * 1024 for line in f if line.startswith("Pss:"))
-        except (OSError, StopIteration):
+            with open(f"/proc/{pid}/task/{task}/children") as f:
+                found += f.read().split()
+        except OSError:
             pass
-    return total
+    return found
 
 
-def median_rows(rows):
-    return [statistics.median(column) for column in zip(*rows)]
+def private(pid):
+    try:
+        with open(f"/proc/{pid}/smaps_rollup") as f:
+            return 1024 * sum(int(line.split()[1]) for line in f if line.startswith("Private_"))
+    except OSError:  # it has ended
+        return 0
 
 
-def cells(row):
-    return [f"{row[1]:,.0f}"] + [f"{v:,.0f}" for v in row[2:]]
+def feed(port, path, count, look=None):
+    """Sends a file of requests and drains the replies, single lines or bulk strings without a "$", as they come."""
+    link = socket.create_connection(("127.0.0.1", port))
+    link.setblocking(False)
+    done, left, last, looked = 0, b"", b"\n", time.perf_counter()
+    with open(path, "rb") as f:
+        more = True
+        while done < count:
+            readable, writable, _ = select.select([link], [link] if more else [], [], 60)
+            if not readable and not writable:
+                sys.exit(f"compare: the server answered {done:,} of {count:,} requests and then nothing for 60 s")
+            if readable:
+                data = link.recv(1 << 18)
+                if not data:
+                    sys.exit("compare: the server closed the connection while it was fed")
+                if b"\n-" in last + data:
+                    sys.exit(f"compare: while loading: {data[:300].decode(errors='replace')}")
+                last = data[-1:]
+                done += data.count(b"\n") - data.count(b"$")
+            if writable:
+                left = left or f.read(1 << 18)
+                more = bool(left)
+                if more:
+                    left = left[link.send(left):]
+            if look and time.perf_counter() - looked > 0.02:
+                look(done)
+                looked = time.perf_counter()
+    link.close()
 
 
-def fill(c, it, gb):
-    """Mixed data of about so many GB of redis-server's memory; tells how many string keys "key:%012d" there are."""
-    rng = random.Random(1)
-    # Text that compresses as text does: words from a dictionary.
-    words = ["".join(rng.choices("etaoinshrdlucmfwyp", k=rng.randint(3, 9))) for _ in range(2000)]
-    pool = " ".join(rng.choices(words, k=200_000))
+# The data -----------------------------------------------------------------------------------------------------------
 
-    def text(size):
-        at = rng.randrange(len(pool) - size)
-        return pool[at:at + size]
 
-    # Keys of each kind for a GB, from what redis-server needs for one.
-    strings = int(1_100_000 * gb)
-    sizes = [16, 64, 100, 200, 400, 1000]
-    it.load((["SET", c.key(i), text(rng.choice(sizes))] for i in range(strings)), window=500)
-    it.load((["SET", f"ttl:{i:012d}", text(64), "EX", "100000000"] for i in range(int(300_000 * gb))), window=500)
-    it.load((["HSET", f"hash:{i:010d}"] + [p for f in range(10) for p in (f"field{f}", text(20))] for i in range(int(300_000 * gb))), window=200)
-    it.load((["RPUSH", f"list:{i:010d}"] + [text(24) for _ in range(30)] for i in range(int(100_000 * gb))), window=100)
-    it.load((["SADD", f"set:{i:010d}"] + [f"member:{rng.randrange(10**9)}" for _ in range(30)] for i in range(int(100_000 * gb))), window=100)
-    it.load((["ZADD", f"zset:{i:010d}"] + [p for _ in range(30) for p in (str(rng.randrange(10**6)), f"member:{rng.randrange(10**9)}")]
-             for i in range(int(60_000 * gb))), window=50)
-    it.load((["XADD", f"stream:{i % max(1, int(2_000 * gb)):010d}", "*", "sensor", str(rng.randrange(1000)), "value", text(16)]
-             for i in range(int(400_000 * gb))), window=200)
-    large = int(200_000 * gb)
-    it.load(c.batches("HSET", "large:hash", lambda i: (c.member(i), text(40)), large), window=20)
-    it.load(c.batches("ZADD", "large:zset", lambda i: (str(i * 7919 % large), c.member(i)), large), window=20)
-    it.load(c.batches("SADD", "large:set", lambda i: (c.member(i),), large), window=20)
-    it.load(c.batches("RPUSH", "large:list", lambda i: (text(40),), large), window=20)
-    return strings
+def groups(gb):
+    """How many of each there are: what makes a GB of redis-server's used_memory, times gb."""
+    per_gb = {"s16": 800_000, "s64": 1_000_000, "s1k": 150_000, "s16k": 4_000, "ttl": 250_000, "hash": 500_000, "bighash": 18,
+              "list": 140_000, "biglist": 30, "intset": 140_000, "set": 50_000, "bigset": 18, "zset": 140_000, "bigzset": 9,
+              "stream": 2_000}
+    return {name: max(1, int(count * gb)) for name, count in per_gb.items()}
+
+
+def pool():
+    """Text as values have it: words and numbers again and again, which compresses to about a half."""
+    dice, words = random.Random(4), []
+    names = ["".join(dice.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(dice.randint(3, 9))) for _ in range(300)]
+    while len(words) < 130_000:
+        words.append(f'"{dice.choice(names)}":{dice.randrange(10 ** dice.randint(1, 9))},')
+    return "".join(words).encode()[:1 << 20]
+
+
+def bulk(data):
+    return b"$%d\r\n%b\r\n" % (len(data), data)
+
+
+def dataset(gb, salt):
+    """Yields (number of requests, their bytes). With a salt every key is overwritten: strings, fields and scores get other
+    values of the same size in place; lists, sets and streams are deleted and made again."""
+    counts, text = groups(gb), pool()
+    span = len(text) - (1 << 14)
+    shift = salt * 777_767
+
+    def value(i, size):
+        at = (i * 2_654_435_761 + shift) % span
+        return text[at:at + size]
+
+    def chunks(requests, at_once=1000):
+        batch = []
+        for request in requests:
+            batch.append(request)
+            if len(batch) == at_once:
+                yield len(batch), b"".join(batch)
+                batch = []
+        if batch:
+            yield len(batch), b"".join(batch)
+
+    def strings(name, size):
+        form, step = b"$%d\r\n%b:%%09d\r\n$%d\r\n%%b\r\n" % (len(name) + 10, name.encode(), size), 20
+        for first in range(0, counts[name], step):
+            these = range(first, min(first + step, counts[name]))
+            yield b"*%d\r\n$4\r\nMSET\r\n" % (2 * len(these) + 1) + b"".join([form % (i, value(i, size)) for i in these])
+
+    def expiring():
+        for i in range(counts["ttl"]):
+            yield b"*5\r\n$3\r\nSET\r\n$13\r\nttl:%09d\r\n$64\r\n%b\r\n$2\r\nEX\r\n$7\r\n1000000\r\n" % (i, value(i, 64))
+
+    def each(name, verb, parts, count):
+        """A small collection a key: parts(i) are its encoded elements, `count` of them."""
+        wipe = salt and verb not in (b"HSET", b"ZADD")
+        head = b"$%d\r\n%b:%%09d\r\n" % (len(name) + 10, name.encode())
+        for i in range(counts[name]):
+            key = head % i
+            make = b"*%d\r\n%b" % (count + 2, bulk(verb)) + key + parts(i)
+            if wipe:
+                yield b"*2\r\n$3\r\nDEL\r\n" + key
+            yield make
+
+    def big(name, verb, part, per):
+        """BIG elements a key, of `per` arguments each, 500 a request."""
+        for i in range(counts[name]):
+            key = bulk(b"%b:%09d" % (name.encode(), i))
+            if salt and verb not in (b"HSET", b"ZADD"):
+                yield b"*2\r\n$3\r\nDEL\r\n" + key
+            for first in range(0, BIG, 500):
+                yield (b"*%d\r\n%b%b" % (500 * per + 2, bulk(verb), key)) + b"".join([part(i * BIG + j) for j in range(first, first + 500)])
+
+    def streams():
+        for i in range(counts["stream"]):
+            key = bulk(b"stream:%09d" % i)
+            if salt:
+                yield b"*2\r\n$3\r\nDEL\r\n" + key
+            for j in range(500):
+                entry = b"%d-1" % (1_700_000_000_000 + j * 977)
+                yield b"*9\r\n$4\r\nXADD\r\n%b%b$6\r\nsensor\r\n$6\r\ns%05d\r\n$5\r\nvalue\r\n$8\r\n%08d\r\n$4\r\nunit\r\n$1\r\nC\r\n" % (
+                    key, bulk(entry), i % 1000, (j * 7919 + shift) % 100_000_000)
+
+    numbers = [b"$10\r\n%010d\r\n" % (n * 7_368_787 % 10_000_000_000) for n in range(5000)]
+
+    def fields(i):
+        return b"".join([b"$2\r\nf%d\r\n$12\r\n%b\r\n" % (f, value(i * 5 + f, 12)) for f in range(5)])
+
+    def some(i, count):
+        at = (i * 31 + shift) % (len(numbers) - count)
+        return b"".join(numbers[at:at + count])
+
+    def scored(i):
+        return b"".join([b"$6\r\n%06d\r\n$10\r\nmember:%03d\r\n" % ((i * 7 + j * 7919 + shift) % 1_000_000, j) for j in range(10)])
+
+    def words(i):
+        return b"".join([b"$11\r\nword:%06d\r\n" % ((i * 10 + j + shift) % 1_000_000) for j in range(10)])
+
+    yield from chunks(strings("s16", 16))
+    yield from chunks(strings("s64", 64))
+    yield from chunks(strings("s1k", 1000), 50)
+    yield from chunks(strings("s16k", 16_000), 10)
+    yield from chunks(expiring())
+    yield from chunks(each("hash", b"HSET", fields, 10))
+    yield from chunks(big("bighash", b"HSET", lambda n: b"$16\r\nmember:%09d\r\n$16\r\n%b\r\n" % (n, value(n, 16)), 2), 10)
+    yield from chunks(each("list", b"RPUSH", lambda i: some(i, 20), 20))
+    yield from chunks(big("biglist", b"RPUSH", lambda n: b"$16\r\n%b\r\n" % value(n, 16), 1), 10)
+    yield from chunks(each("intset", b"SADD", lambda i: b"".join([b"$8\r\n%08d\r\n" % (10_000_000 + (i * 97 + shift) % 80_000_000 + j) for j in range(10)]), 10))
+    yield from chunks(each("set", b"SADD", words, 10))
+    yield from chunks(big("bigset", b"SADD", lambda n: b"$16\r\nmember:%09d\r\n" % n, 1), 10)
+    yield from chunks(each("zset", b"ZADD", scored, 20))
+    yield from chunks(big("bigzset", b"ZADD", lambda n: b"$9\r\n%09d\r\n$16\r\nmember:%09d\r\n" % ((n * 7919 + shift) % 1_000_000_000, n), 2), 10)
+    yield from chunks(streams())
