@@ -1,6 +1,24 @@
 //! Text lines to arguments and back: inline commands and configuration lines, and the quoted form that Redis prints.
 use std::fmt;
 
+/// A line that `split_args` takes apart into these arguments again; quotes stand only where they are needed.
+pub fn join<T: AsRef<[u8]>>(args: impl IntoIterator<Item = T>) -> Vec<u8> {
+    let mut line = Vec::new();
+    for arg in args {
+        let arg = arg.as_ref();
+        if !line.is_empty() {
+            line.push(b' ');
+        }
+        let plain = |b: &u8| b.is_ascii_graphic() && !b"\"'\\#".contains(b);
+        if !arg.is_empty() && arg.iter().all(plain) {
+            line.extend_from_slice(arg);
+        } else {
+            quote(&mut line, arg);
+        }
+    }
+    line
+}
+
 /// A quote was left open, or its closing one was not followed by a blank.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct UnbalancedQuotes;

@@ -78,6 +78,28 @@ pub fn run<'a>(
     ran
 }
 
+/// Runs `f` as one step with the keys of what it will run locked: to the journal, what it runs by
+/// `Context::run_nested` is one transaction. For parts of the server that write by themselves.
+pub fn run_step<'a, R>(
+    env: &'a Env,
+    runner: Runner<'a>,
+    locked: Locked<'a>,
+    session: &'a mut Session,
+    reply: &'a mut Reply,
+    f: impl FnOnce(&mut Context<'a>) -> R,
+) -> R {
+    let Runner { stats, rng, batch, lane, now, .. } = runner;
+    let view = View::new(locked, env, (stats, rng, batch), lane, session.db, now);
+    let command = env.commands.get(0);
+    let mut ctx = Context { keys: view, reply, session, env, command, block: None, resumed: false };
+    let result = f(&mut ctx);
+    finish(&mut ctx);
+    if let Some(offset) = ctx.keys.commit() {
+        ctx.session.journaled = offset;
+    }
+    result
+}
+
 fn run_each<'a>(ctx: &mut Context<'a>, ticks: &mut u64, requests: &[Request<'a, '_>]) -> (usize, Ran) {
     let (env, stats) = (ctx.env, ctx.keys.stats);
     for (i, &Request { command, args, known }) in requests.iter().enumerate() {

@@ -32,7 +32,9 @@ pub mod string;
 pub mod wait;
 pub mod zset;
 
-pub use call::{Ran, Request, Runner, count_unblocked, end_wait, forget_waiter, run, run_waiter, with_shard};
+pub use call::{
+    Ran, Request, Runner, count_unblocked, end_wait, forget_waiter, run, run_step, run_waiter, with_shard,
+};
 pub use context::{Block, Context, Lane, SLOW_LANE_COST};
 pub use env::Env;
 pub use error::CommandError;

@@ -94,6 +94,11 @@ impl CommandTable {
         None
     }
 
+    /// The top-level command of this lower-case name whatever it has been renamed to. Not for hot paths.
+    pub fn original(&self, name: &[u8]) -> Option<&Command> {
+        self.iter().find(|c| c.name.as_bytes() == name)
+    }
+
     pub fn find_sub(&self, parent: &Command, word: &[u8]) -> Option<&Command> {
         let word = std::str::from_utf8(word).ok()?.to_ascii_lowercase();
         self.subs.get(&(parent.id, word)).map(|&id| &self.rows[id])

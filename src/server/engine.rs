@@ -516,6 +516,63 @@ impl Engine {
         Some(n.0 + n.1)
     }
 
+    /// Runs `f` as one atomic step, for parts of the server that write by themselves: the shards of `keys` and of the
+    /// commands, which `f` is to run by `Context::run_nested`, are locked meanwhile. The caller has seen to `maxmemory`
+    /// (`room`) and to what else keeps writes out (`held`).
+    pub fn step<'a, R>(
+        &'a self,
+        worker: &'a mut Worker,
+        session: &'a mut Session,
+        reply: &'a mut Reply,
+        keys: &[&[u8]],
+        commands: impl Iterator<Item = (&'a Command, Args<'a>)>,
+        f: impl FnOnce(&mut command::Context<'a>) -> R,
+    ) -> R {
+        let env = &*self.env;
+        let mut shards = ShardSet::None;
+        for key in keys {
+            shards.add(env.keyspace.shard_of(env.keyspace.hash(key)));
+        }
+        for (command, args) in commands {
+            match command.locks_of(args) {
+                Locks::Keys => self.add_key_shards(&mut shards, command, args),
+                Locks::All | Locks::Walk | Locks::Queue => shards = ShardSet::All,
+            }
+        }
+        shards.seal();
+        let locked = env.keyspace.lock(&shards);
+        worker.begin(env);
+        command::run_step(env, worker.runner(), locked, session, reply, f)
+    }
+
+    /// Whether memory allows writes that take more of it; evicts if need be. The caller holds no shard.
+    pub fn room(&self, worker: &mut Worker) -> Room {
+        match self.env.limits.maxmemory.get() {
+            0 => Room::Enough,
+            _ => self.evictor.make_room(&self.env, worker),
+        }
+    }
+
+    /// What keeps every write out at present, in words.
+    pub fn held(&self) -> Option<String> {
+        let env = &*self.env;
+        let barred = env.barred.load(Ordering::Relaxed);
+        if barred & bar::LOADING != 0 {
+            return Some("the data set is being loaded".into());
+        }
+        if barred & bar::SAVE_FAILED != 0 {
+            return Some("the last background save failed (stop-writes-on-bgsave-error)".into());
+        }
+        if barred & bar::AOF_FAILED != 0 {
+            return Some(format!("the append-only file cannot be written: {}", env.aof_error.lock()));
+        }
+        let paused = env.paused.load(Ordering::Relaxed);
+        if paused && env.paused_until(env.clock.now_ms(), true).is_some() {
+            return Some("writes are paused (CLIENT PAUSE)".into());
+        }
+        None
+    }
+
     /// Runs the command of a claimed waiter again, on its owner's thread, with all its shards.
     pub fn retry(&self, worker: &mut Worker, waiter: &Arc<Waiter>) {
         let command = self.env.commands.get(waiter.command);
