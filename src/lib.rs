@@ -5,6 +5,8 @@ pub mod command;
 pub mod config;
 pub mod embed;
 pub mod journal;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod keyspace;
 pub mod net;
 pub mod program;

@@ -2,6 +2,8 @@
 mod commands;
 mod concurrency;
 mod differential;
+#[cfg(feature = "kafka")]
+mod kafka;
 mod net;
 mod persistence;
 mod program;

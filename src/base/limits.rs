@@ -109,6 +109,12 @@ limits! {
     timeout_s: AtomicU64 = 0,
     tcp_keepalive_s: AtomicU64 = 300,
     hz: AtomicUsize = 10,
+    /// Records that are applied in one step, at most.
+    kafka_batch_records: AtomicUsize = 128,
+    /// Microseconds that such a step should take, at most.
+    kafka_batch_us: AtomicU64 = 200,
+    /// Of records that are fetched ahead, by each pipeline.
+    kafka_buffer_bytes: AtomicUsize = 64 << 20,
     /// Report encodings as Redis 7.0 does, which knows no packed lists and string sets (`compat-version 7.0`).
     report_as_7_0: AtomicBool = false,
 }

@@ -99,6 +99,9 @@ pub trait Observer: Send + Sync {
 /// save of the empty keyspace is under way.
 pub type Flushed = Box<dyn Fn(&Env, &mut Locked<'_>) -> bool + Send + Sync>;
 
+/// Writes `name:value` lines.
+pub type MoreInfo = Box<dyn Fn() -> String + Send + Sync>;
+
 /// Called when a session ends, with no shard held.
 pub type SessionEnd = Box<dyn Fn(&Env, &mut Session) + Send + Sync>;
 
@@ -126,6 +129,8 @@ pub struct Env {
     pub observer: OnceLock<Arc<dyn Observer>>,
     pub session_end: OnceLock<Vec<SessionEnd>>,
     pub flushed: OnceLock<Flushed>,
+    /// A section of INFO that an upper layer adds: its name and its lines.
+    pub more_info: OnceLock<(&'static str, MoreInfo)>,
     /// The default user's password; empty is none.
     pub requirepass: RwLock<Vec<u8>>,
     /// Whether clients from other machines are turned away while there is no password.
@@ -169,6 +174,7 @@ impl Env {
             observer: OnceLock::new(),
             session_end: OnceLock::new(),
             flushed: OnceLock::new(),
+            more_info: OnceLock::new(),
             requirepass: RwLock::default(),
             protected_mode: AtomicBool::new(false),
             output_limits: [

@@ -56,6 +56,9 @@ pub const OOM_VALUES: Special = Special { parse: parse_oom_values, format: join,
 pub const PERCENTILES: Special = Special { parse: parse_percentiles, format: join, lines: one_line };
 pub const BIND: Special = Special { parse: parse_bind, format: join, lines: bind_lines };
 pub const REPLICAOF: Special = Special { parse: parse_replicaof, format: join, lines: replicaof_lines };
+pub const CONNECTIONS: Special =
+    Special { parse: parse_connections, format: format_connections, lines: connection_lines };
+pub const PIPELINES: Special = Special { parse: parse_pipelines, format: join_lines, lines: pipeline_lines };
 pub const DIR: Special = Special { parse: parse_dir, format: text, lines: dir_lines };
 
 /// A single empty argument means none.
@@ -82,6 +85,67 @@ fn named(name: &str, rest: &[u8]) -> Vec<u8> {
 
 fn one_line(name: &str, value: &Value, default: &Value) -> Lines {
     vec![(named(name, &join(value)), value != default)]
+}
+
+/// Words that parts of a property's name are compared with: its value is not for everyone's eyes.
+const SECRETS: [&str; 4] = ["password", "secret", "ssl.key.pem", "oauthbearer.config"];
+
+/// A connection to Kafka: its name, then properties and their values. Kept flat, three words a property.
+fn parse_connections(args: &[&[u8]], present: &Value, _: Source) -> Result<Value, String> {
+    let Some((name, properties)) = or_none(args).split_first() else { return Ok(Value::Words(Vec::new())) };
+    let (pairs, rest) = properties.as_chunks::<2>();
+    if pairs.is_empty() || !rest.is_empty() {
+        return Err("a connection is a name, then properties and their values".into());
+    }
+    let mut words = if let Value::Words(words) = present { words.clone() } else { Vec::new() };
+    for [property, value] in pairs {
+        let old = words.as_chunks::<3>().0.iter().position(|[n, p, _]| n == name && p == property);
+        match old {
+            Some(i) => words[i * 3 + 2] = value.to_vec(),
+            None => words.extend([name.to_vec(), property.to_vec(), value.to_vec()]),
+        }
+    }
+    Ok(Value::Words(words))
+}
+
+fn triples(value: &Value) -> &[[Vec<u8>; 3]] {
+    if let Value::Words(words) = value { words.as_chunks().0 } else { &[] }
+}
+
+/// Secrets are masked.
+fn format_connections(value: &Value) -> Vec<u8> {
+    let shown = triples(value).iter().map(|[name, property, value]| {
+        let secret = SECRETS.iter().any(|s| String::from_utf8_lossy(property).contains(s));
+        let value: &[u8] = if secret && !property.ends_with(b".file") { b"***" } else { value };
+        split::join([name, property, value])
+    });
+    shown.collect::<Vec<_>>().join(&b' ')
+}
+
+fn connection_lines(name: &str, value: &Value, _: &Value) -> Lines {
+    let line = |[connection, property, value]: &[Vec<u8>; 3]| {
+        (named(name, &split::join([connection, property, value])), true)
+    };
+    triples(value).iter().map(line).collect()
+}
+
+/// Each pipeline is one line: its name and the arguments of KAFKA CREATE.
+fn parse_pipelines(args: &[&[u8]], present: &Value, _: Source) -> Result<Value, String> {
+    if or_none(args).is_empty() {
+        return Ok(Value::Words(Vec::new()));
+    }
+    let mut words = if let Value::Words(words) = present { words.clone() } else { Vec::new() };
+    words.push(split::join(args.iter().copied()));
+    Ok(Value::Words(words))
+}
+
+fn join_lines(value: &Value) -> Vec<u8> {
+    if let Value::Words(words) = value { words.join(&b'\n') } else { Vec::new() }
+}
+
+fn pipeline_lines(name: &str, value: &Value, _: &Value) -> Lines {
+    let Value::Words(words) = value else { return Vec::new() };
+    words.iter().map(|line| (named(name, line), true)).collect()
 }
 
 fn parse_save(args: &[&[u8]], present: &Value, source: Source) -> Result<Value, String> {

@@ -1,6 +1,8 @@
 //! Every directive, a row each. What is derivable (CONFIG GET, SET and REWRITE, the file's errors, masking in logs) comes from here.
 use super::directive::{Directive, Names};
-use super::special::{self, BIND, BUFFERS, DIR, NOTIFY, OOM_VALUES, PERCENTILES, REPLICAOF, SAVE};
+use super::special::{
+    self, BIND, BUFFERS, CONNECTIONS, DIR, NOTIFY, OOM_VALUES, PERCENTILES, PIPELINES, REPLICAOF, SAVE,
+};
 use crate::base::limits::MaxmemoryPolicy as Policy;
 
 const INT: i64 = i32::MAX as i64;
@@ -62,6 +64,12 @@ pub static TABLE: &[Directive] = &[
     d("workers").int(0, 1024, "0"),
     d("shards").int(0, 1 << 20, "0").check(special::check_shards),
     d("compat-version").one_of(COMPAT_VERSIONS, "7.2").bind(|l, v| l.report_as_7_0.set(v == 0)),
+    // Kafka. A build without it accepts them too, and the server says that it has none.
+    d("kafka-connection").special(CONNECTIONS, "").multi_arg().sensitive(),
+    d("kafka-pipeline").special(PIPELINES, "").multi_arg().immutable(),
+    d("kafka-batch-records").int(1, 1 << 16, "128").bind(|l, v| l.kafka_batch_records.set(size(v))),
+    d("kafka-batch-us").int(1, 1_000_000, "200").bind(|l, v| l.kafka_batch_us.set(unsigned(v))),
+    d("kafka-buffer-bytes").memory(1 << 20, LONG, "64mb").bind(|l, v| l.kafka_buffer_bytes.set(size(v))),
     // Network.
     d("bind").special(BIND, "* -::*").multi_arg(),
     d("bind-source-addr").nullable(),

@@ -44,6 +44,9 @@ pub enum StartError {
     /// The data could not be loaded; the files are as they were.
     #[error("{0}")]
     Load(#[from] DataError),
+    /// A pipeline of the configuration is wrong.
+    #[error("{0}")]
+    Kafka(String),
     #[error("cannot start a thread: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -153,7 +156,7 @@ impl Builder {
         if files {
             server.load()?;
         }
-        server.open();
+        server.open()?;
         Ok(server)
     }
 
@@ -180,6 +183,12 @@ impl Builder {
         let clock = self.clock.unwrap_or_else(Clock::real);
         let mut commands = all_commands();
         commands.extend(crate::net::commands());
+        #[cfg(feature = "kafka")]
+        commands.extend(crate::kafka::commands::commands());
+        #[cfg(feature = "kafka")]
+        let kafka = Arc::new(crate::kafka::Kafka::default());
+        #[cfg(feature = "kafka")]
+        services.add(Arc::new(kafka.clone()));
         let renames = renames(&config, &commands)?;
         let engine = assemble(Setup {
             clock: clock.clone(),
@@ -191,6 +200,8 @@ impl Builder {
             commands,
             renames,
         });
+        #[cfg(feature = "kafka")]
+        kafka.attach(&engine);
         let mut server = Server {
             engine,
             config,
@@ -269,9 +280,17 @@ impl Server {
         Ok(self.engine.env().service::<Persistence>().start(&self.engine)?)
     }
 
-    /// From here on everyone is served.
-    pub(crate) fn open(&self) {
+    /// From here on everyone is served, and pipelines run.
+    pub(crate) fn open(&self) -> Result<(), StartError> {
         self.engine.env().set_bar(bar::LOADING, false);
+        #[cfg(feature = "kafka")]
+        self.kafka().start().map_err(StartError::Kafka)?;
+        Ok(())
+    }
+
+    #[cfg(feature = "kafka")]
+    fn kafka(&self) -> &Arc<crate::kafka::Kafka> {
+        self.engine.env().service::<Arc<crate::kafka::Kafka>>()
     }
 
     pub fn engine(&self) -> &Arc<Engine> {
@@ -400,6 +419,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         self.close_network();
+        #[cfg(feature = "kafka")]
+        self.kafka().stop();
         // SHUTDOWN's thread may still be closing it.
         while Arc::strong_count(&self.net) > 1 {
             std::thread::sleep(Duration::from_millis(1));

@@ -166,7 +166,9 @@ fn serve(config: Arc<Config>, cli: &Cli, name: &str) -> ExitCode {
         }
         return refuse(&config, &e);
     }
-    server.open();
+    if let Err(e) = server.open() {
+        return refuse(&config, &e);
+    }
     announce(&server, cli.print_port);
     if daemon {
         process::detach_output();

@@ -26,6 +26,9 @@ pub enum Room {
     None,
 }
 
+/// What the server keeps of its own in the keyspace, which is never evicted.
+pub const KEPT_PREFIX: &[u8] = b"tidewater:";
+
 /// Candidates kept, as in Redis.
 const POOL_MAX: usize = 16;
 
@@ -280,6 +283,9 @@ fn score(view: &View<'_>, cell: &Cell, policy: Policy) -> Option<u64> {
 impl Pool {
     /// Keeps the candidate if it is among the best. `draw` places it at random among equals.
     fn offer(&mut self, score: u64, db: usize, key: &[u8], draw: u64) {
+        if key.starts_with(KEPT_PREFIX) {
+            return;
+        }
         let below = self.candidates.partition_point(|c| c.score < score);
         let equal = self.candidates[below..].partition_point(|c| c.score == score);
         let full = self.candidates.len() >= POOL_MAX;

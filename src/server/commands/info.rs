@@ -77,6 +77,14 @@ fn info(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         let _ = write!(text.0, "# {title}\r\n");
         write(&facts, &mut text);
     }
+    if let Some((name, write)) = ctx.env.more_info.get()
+        && (all || default || asked(name))
+    {
+        let mut title = (*name).to_owned();
+        title[..1].make_ascii_uppercase();
+        let gap = if text.0.is_empty() { "" } else { "\r\n" };
+        let _ = write!(text.0, "{gap}# {title}\r\n{}", write());
+    }
     ctx.reply.verbatim("txt", text.0.as_bytes());
     Ok(())
 }
