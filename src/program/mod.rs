@@ -15,7 +15,7 @@ use crate::config::{Cli, Config, parse_command_line};
 use crate::embed::{Builder, Server, StartError};
 use crate::program::title::Title;
 use crate::server::log;
-use crate::server::persist::Persistence;
+use crate::server::persist::{LoadError, Persistence};
 
 const VERSION: &str = env!("CARGO_PKG_VERSION");
 
@@ -208,6 +208,9 @@ fn refuse(config: &Config, error: &StartError) -> ExitCode {
     tracing::warn!("{error}");
     if matches!(error, StartError::Listen(_)) {
         tracing::warn!("Failed listening on port {} (tcp), aborting.", config.int("port"));
+    }
+    if matches!(error, StartError::Load(LoadError::Dump { .. })) {
+        tracing::warn!("Terminating server after rdb file reading failure.");
     }
     ExitCode::FAILURE
 }
