@@ -235,7 +235,7 @@ pub static TABLE: &[Directive] = &[
     d("auto-aof-rewrite-percentage").int(0, INT, "100"),
     d("auto-aof-rewrite-min-size").memory(0, LONG, "64mb"),
     d("aof-load-truncated").yes_no("yes"),
-    d("aof-use-rdb-preamble").yes_no("yes").no_effect(),
+    d("aof-use-rdb-preamble").yes_no("yes"),
     d("aof-timestamp-enabled").yes_no("no"),
     d("aof-rewrite-incremental-fsync").yes_no("yes"),
     d("aof-disable-auto-gc").yes_no("no"),

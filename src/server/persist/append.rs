@@ -54,7 +54,7 @@ enum Order {
     /// What comes from this offset on goes into a new file: a rewrite's cut.
     Rotate(u64),
     /// The rewrite's base is written and durable.
-    Adopt(SyncSender<io::Result<()>>),
+    Adopt(BaseFormat, SyncSender<io::Result<()>>),
     /// The rewrite failed: its cut means nothing.
     GiveUp,
     /// Write and sync all there is, and end.
@@ -150,9 +150,9 @@ impl Aof {
     }
 
     /// Has the driver put a rewrite's base in its place, between two chunks. `None`: there is no driver.
-    pub(super) fn adopt(&self, env: &Env) -> Option<io::Result<()>> {
+    pub(super) fn adopt(&self, env: &Env, format: BaseFormat) -> Option<io::Result<()>> {
         let (done, answer) = sync_channel(1);
-        self.driver.lock().as_ref()?.orders.lock().push_back(Order::Adopt(done));
+        self.driver.lock().as_ref()?.orders.lock().push_back(Order::Adopt(format, done));
         env.journal.nudge();
         Some(answer.recv().unwrap_or_else(|_| Err(io::Error::other("the append-only file was turned off"))))
     }
@@ -302,8 +302,8 @@ impl Run {
             drop(orders);
             match order {
                 Order::Rotate(_) => self.rotate(),
-                Order::Adopt(done) => {
-                    let adopted = self.adopt();
+                Order::Adopt(format, done) => {
+                    let adopted = self.adopt(format);
                     let _ = done.send(adopted);
                 }
                 Order::GiveUp => {
@@ -323,12 +323,12 @@ impl Run {
         self.stamp_s = 0;
     }
 
-    fn adopt(&mut self) -> io::Result<()> {
+    fn adopt(&mut self, format: BaseFormat) -> io::Result<()> {
         let Some(cut) = self.cut.take() else {
             return Err(io::Error::other("the new append-only file could not be opened"));
         };
         // The old files go: what stands in the new one is to be as durable as they are.
-        self.writer.sync().and_then(|()| self.writer.adopt_base(cut, BaseFormat::Rdb)).map_err(|e| {
+        self.writer.sync().and_then(|()| self.writer.adopt_base(cut, format)).map_err(|e| {
             self.note(&e);
             io::Error::other(e)
         })?;

@@ -1,4 +1,4 @@
-//! A file that RDB bytes go into: buffered, checksummed, and told to the disk a part at a time, so that the final fsync
+//! A file that a snapshot goes into: buffered, checksummed, and told to the disk a part at a time, so that the final fsync
 //! is short.
 use std::io;
 use std::time::{Duration, Instant};
@@ -87,6 +87,15 @@ impl FileSink {
         self.check()?;
         let crc = self.crc.take().unwrap_or(0);
         encode::checksum(&mut self, crc);
+        self.sync()
+    }
+
+    /// As `finish`, for a file of commands, which ends as it is.
+    pub fn finish_commands(self) -> io::Result<u64> {
+        self.sync()
+    }
+
+    fn sync(mut self) -> io::Result<u64> {
         self.flush();
         self.check()?;
         match &mut self.file {

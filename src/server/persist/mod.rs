@@ -125,6 +125,9 @@ struct Settings {
     compress: bool,
     checksum: bool,
     incremental: bool,
+    /// Whether the base of an append-only file is an RDB file.
+    preamble: bool,
+    timestamps: bool,
     skip_modules: bool,
     load_delay_us: i64,
 }
@@ -142,6 +145,8 @@ impl Settings {
             compress: config.bool("rdbcompression"),
             checksum: config.bool("rdbchecksum"),
             incremental: config.bool("rdb-save-incremental-fsync"),
+            preamble: config.bool("aof-use-rdb-preamble"),
+            timestamps: config.bool("aof-timestamp-enabled"),
             skip_modules: config.bool("rdb-skip-module-values"),
             load_delay_us: config.int("key-load-delay"),
         })
