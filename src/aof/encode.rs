@@ -99,7 +99,7 @@ fn hash(out: &mut Out<'_>, cell: &Cell) {
         if let Some(at) = at {
             number.clear();
             write_u64(&mut number, at);
-            out.command(&[b"HPEXPIREAT", key, &number, b"FIELDS", b"1", &field.to_cow(&mut buf)]);
+            out.command(&[b"HPEXPIREAT", key, &number, b"FIELDS", b"1", field.to_cow(&mut buf)]);
         }
     }
 }
@@ -181,7 +181,7 @@ impl<'a> Out<'a> {
     }
 
     fn elem(&mut self, elem: Elem<'_>) {
-        self.word(&elem.to_cow(&mut [0; INT_TEXT_MAX]));
+        self.word(elem.to_cow(&mut [0; INT_TEXT_MAX]));
     }
 
     /// An element is complete; when there are enough, they become a command that begins with `head`.

@@ -198,3 +198,47 @@ fn many_that_hang_leave_the_slow_lane_to_others() {
     assert!(began.elapsed().as_millis() < 2000);
     assert_eq!(c.ask("INCR other"), ":1");
 }
+
+#[test]
+fn every_increment_is_counted_once_wherever_it_ends() {
+    let (a, b, mut from, mut to) = pair();
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    let sum = |answer: String| answer.parse::<u64>().unwrap_or(0);
+    let (made, moved) = std::thread::scope(|scope| {
+        let writers: Vec<_> = (0..3)
+            .map(|i| {
+                let (mut c, stop) = (a.connect(), &stop);
+                scope.spawn(move || {
+                    let mut n = 0;
+                    while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                        assert!(c.ask("INCR k").starts_with(':'));
+                        n += 1;
+                        // Now and then it rests for longer than a move takes, and goes at times.
+                        if n % (50 + i) == 0 {
+                            std::thread::sleep(std::time::Duration::from_millis(8));
+                        }
+                    }
+                    n
+                })
+            })
+            .collect();
+        let (mut moved, mut moves) = (0, 0);
+        let end = std::time::Instant::now() + std::time::Duration::from_millis(600);
+        while std::time::Instant::now() < end {
+            match from.ask(&format!("MIGRATE 127.0.0.1 {} k 0 5000", b.port)).as_str() {
+                "+OK" => {
+                    moves += 1;
+                    moved += sum(to.bulk("GETDEL k"));
+                }
+                // The copy there is out of date.
+                error if error.starts_with("-ERR some keys") => assert_eq!(to.ask("DEL k"), ":1"),
+                other => assert_eq!(other, "+NOKEY"),
+            }
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        assert!(moves > 10, "{moves}");
+        (writers.into_iter().map(|w| w.join().unwrap()).sum::<u64>(), moved)
+    });
+    let left = if from.ask("EXISTS k") == ":1" { sum(from.bulk("GET k")) } else { 0 };
+    assert_eq!(made, moved + left);
+}
