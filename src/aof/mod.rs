@@ -10,6 +10,7 @@
 //! - `writer`: appends, and the steps of a rewrite, such that after a crash between any two operations what was said to be
 //!   durable is there, in order.
 //! - `reader`: commands out of one file, whole transactions at a time; `load`: all files in order.
+//! - `encode`: a key as commands, for a base that is no RDB file.
 //! - `check`: the tool that examines the files.
 //!
 //! Nothing here has a thread or a policy (`appendfsync`): a thread of the server drives it. A format that others read (RDB)
@@ -17,6 +18,7 @@
 #![allow(unexpected_cfgs, reason = "cargo-fuzz sets `fuzzing`")]
 
 pub mod check;
+pub mod encode;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod layout;

@@ -6,6 +6,7 @@ use crate::base::limits::Limits;
 use crate::command::client::flag;
 use crate::command::env::Env;
 use crate::command::{Command, CommandError, Outcome, Session, View};
+use crate::keyspace::ShardSet;
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
 use crate::value::cell::Type;
@@ -96,6 +97,15 @@ impl<'a> Context<'a> {
             // It may have found a key expired.
             self.keys.commit();
             self.keys.locked.release();
+        }
+    }
+
+    /// Locks shards after `release_keys`, on a thread that owns its time: for a command that has waited for something
+    /// outside. It is as late as it is, and keys may have expired meanwhile.
+    pub fn lock_again(&mut self, shards: &ShardSet) {
+        if !self.keys.nested && !self.keys.grouped {
+            self.keys.locked = self.env.keyspace.lock(shards);
+            self.keys.set_now(self.env.clock.now_ms());
         }
     }
 

@@ -70,8 +70,6 @@ pub struct Gauges {
     pub dirty: AtomicU64,
     /// Changes that have been saved and left the count.
     saved: AtomicU64,
-    /// Connections that MIGRATE keeps.
-    pub migrate_links: Arc<AtomicUsize>,
     /// Clients blocked in a command.
     pub blocked: AtomicUsize,
     pub ever_written: AtomicBool,

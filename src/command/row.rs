@@ -110,6 +110,8 @@ flags! {
 }
 
 impl Flags {
+    /// Waits for something outside of the server: a transaction with it runs in the slow lane. Internal.
+    pub const WAITS_OUTSIDE: Flags = Flags(1 << 27);
     /// Runs even inside MULTI (EXEC, DISCARD, ...). Internal: not printed.
     pub const UNQUEUED: Flags = Flags(1 << 28);
     /// Allowed to a RESP2 client that has subscriptions. Internal.
@@ -323,6 +325,11 @@ impl Command {
         self.flag(Flags::TOUCHES_ARBITRARY_KEYS)
     }
 
+    /// Waits for something outside of the server.
+    pub fn waits_outside(self) -> Self {
+        self.flag(Flags::WAITS_OUTSIDE)
+    }
+
     /// Runs even inside MULTI.
     pub fn unqueued(self) -> Self {
         self.flag(Flags::UNQUEUED)
@@ -423,7 +430,11 @@ impl Command {
     /// A command on declared keys that neither waits nor steers the connection: may share its locks with others.
     #[inline]
     pub fn is_plain(&self) -> bool {
-        const NOT: Flags = Flags::BLOCKING.with(Flags::UNQUEUED).with(Flags::PUBSUB).with(Flags::ADMIN);
+        const NOT: Flags = Flags::BLOCKING
+            .with(Flags::UNQUEUED)
+            .with(Flags::PUBSUB)
+            .with(Flags::ADMIN)
+            .with(Flags::WAITS_OUTSIDE);
         self.locks == Locks::Keys
             && self.locks_for.is_none()
             && !self.specs.is_empty()

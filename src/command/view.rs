@@ -95,6 +95,14 @@ impl<'a> View<'a> {
         }
     }
 
+    /// The command has waited: it is later now.
+    pub(super) fn set_now(&mut self, now: u64) {
+        if self.horizon == self.now {
+            self.horizon = now;
+        }
+        self.now = now;
+    }
+
     pub fn env(&self) -> &'a Env {
         self.env
     }

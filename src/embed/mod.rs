@@ -22,7 +22,7 @@ use crate::base::rng::Rng;
 use crate::command::Command;
 use crate::command::env::{Services, bar};
 use crate::config::{Config, LoadError};
-use crate::net::{GuardedDoor, Listeners, Migration, Net, NetConfig};
+use crate::net::{GuardedDoor, Listeners, Net, NetConfig};
 use crate::server::engine::Setup;
 use crate::server::persist::{LoadError as DataError, Persistence};
 use crate::server::shutdown::Control;
@@ -176,13 +176,11 @@ impl Builder {
         let mut services = Services::default();
         services.add(config.clone());
         services.add(control.clone());
-        services.add(Arc::new(Migration::default()));
         if let Some(disk) = self.disk {
             services.add(Arc::new(Persistence::new(disk)));
         }
         let clock = self.clock.unwrap_or_else(Clock::real);
         let mut commands = all_commands();
-        commands.extend(crate::net::commands());
         #[cfg(feature = "kafka")]
         commands.extend(crate::kafka::commands::commands());
         #[cfg(feature = "kafka")]

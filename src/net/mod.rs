@@ -3,8 +3,6 @@
 mod bell;
 mod connection;
 mod listen;
-mod migrate;
 mod worker;
 
 pub use listen::{Doorman, GuardedDoor, Listeners, Net, NetConfig, OpenDoor};
-pub use migrate::{Migration, commands};

@@ -157,10 +157,6 @@ fn serve(config: Arc<Config>, cli: &Cli, name: &str) -> ExitCode {
         return ExitCode::FAILURE;
     }
     if let Err(e) = server.load() {
-        if let StartError::Load(LoadError::Dump { error, .. }) = &e {
-            tracing::warn!("Internal error in RDB reading: {error}");
-            tracing::warn!("Terminating server after rdb file reading failure.");
-        }
         if let Some(path) = &pidfile {
             let _ = std::fs::remove_file(path);
         }
@@ -214,6 +210,9 @@ fn refuse(config: &Config, error: &StartError) -> ExitCode {
     tracing::warn!("{error}");
     if matches!(error, StartError::Listen(_)) {
         tracing::warn!("Failed listening on port {} (tcp), aborting.", config.int("port"));
+    }
+    if matches!(error, StartError::Load(LoadError::Dump { .. })) {
+        tracing::warn!("Terminating server after rdb file reading failure.");
     }
     ExitCode::FAILURE
 }

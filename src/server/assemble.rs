@@ -12,6 +12,7 @@ use crate::server::commands::server::ReplicationId;
 use crate::server::engine::Setup;
 use crate::server::latency::LatencyMonitor;
 use crate::server::meter::Meter;
+use crate::server::migrate::Links;
 use crate::server::observer::Observers;
 use crate::server::persist::Persistence;
 use crate::server::slowlog::SlowLog;
@@ -27,6 +28,7 @@ pub fn assemble(mut setup: Setup) -> Arc<Engine> {
     setup.services.add(Arc::new(LatencyMonitor::default()));
     setup.services.add(Arc::new(Meter::default()));
     setup.services.add(Arc::new(ReplicationId::default()));
+    setup.services.add(Arc::new(Links::default()));
     if setup.services.find::<Persistence>().is_none() {
         setup.services.add(Arc::new(Persistence::default()));
     }

@@ -9,6 +9,7 @@ use crate::command;
 use crate::command::client::flag;
 use crate::resp::reply::Reply;
 use crate::server::meter::Meter;
+use crate::server::migrate::Links;
 use crate::server::persist::Persistence;
 use crate::server::{Engine, Worker, latency};
 
@@ -64,6 +65,9 @@ pub fn tick(engine: &Engine, worker: &mut Worker) {
         persistence.tick(engine);
     }
     close_idle(engine);
+    if let Some(links) = env.services.find::<Links>() {
+        links.close_idle();
+    }
     enforce_output_limits(engine);
     env.evict_clients();
 }

@@ -9,6 +9,7 @@ pub mod evict;
 pub mod latency;
 pub mod log;
 pub mod meter;
+pub mod migrate;
 pub mod observer;
 pub mod persist;
 pub mod process;

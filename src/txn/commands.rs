@@ -4,8 +4,8 @@ use std::sync::atomic::Ordering;
 
 use crate::command::client::flag;
 use crate::command::row::Locks;
-use crate::command::session::Multi;
-use crate::command::{Arity, Command, CommandError, Context, Group, Outcome};
+use crate::command::session::{Multi, Queued};
+use crate::command::{Arity, Command, CommandError, Context, Flags, Group, Outcome};
 use crate::resp::args::Args;
 
 pub fn commands() -> Vec<Command> {
@@ -83,6 +83,10 @@ fn leave(ctx: &mut Context<'_>) -> Option<Multi> {
 }
 
 fn exec(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
+    let waits = |q: &Queued| ctx.env.commands.get(q.command).flags.has(Flags::WAITS_OUTSIDE);
+    if ctx.session.multi.as_ref().is_some_and(|multi| multi.queue.iter().any(waits)) {
+        ctx.slow_lane(usize::MAX)?;
+    }
     let Some(multi) = leave(ctx) else {
         return Err(CommandError::new("ERR EXEC without MULTI"));
     };

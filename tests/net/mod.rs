@@ -1,4 +1,6 @@
 //! Real sockets, a server a test.
+mod migrate;
+
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;

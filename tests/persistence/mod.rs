@@ -4,6 +4,7 @@
 mod crash;
 mod faults;
 mod real;
+mod rewrite;
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::pubsub::{Kind, PubSub};
 use crate::resp::args::Args;
 use crate::server::meter::{Meter, Rate};
+use crate::server::migrate::Links;
 use crate::server::persist::{Kind as Job, Persistence};
 use crate::server::process::{self, Cpu, Whose};
 
@@ -449,7 +450,7 @@ fn stats(f: &Facts<'_>, out: &mut Text) {
     pubsub(f, out);
     out.zeros(&["latest_fork_usec"]);
     out.put("total_forks", load(&f.env.service::<Persistence>().figures.jobs));
-    out.put("migrate_cached_sockets", f.env.gauges.migrate_links.load(Relaxed));
+    out.put("migrate_cached_sockets", f.env.service::<Links>().len());
     out.zeros(&["slave_expires_tracked_keys"]);
     out.zeros(&[
         "active_defrag_hits",

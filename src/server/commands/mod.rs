@@ -7,6 +7,7 @@ mod help;
 mod info;
 mod latency;
 mod memory;
+mod migrate;
 mod monitor;
 mod persistence;
 pub mod server;
@@ -30,6 +31,7 @@ pub fn all_commands() -> Vec<Command> {
         info::commands,
         latency::commands,
         memory::commands,
+        migrate::commands,
         monitor::commands,
         persistence::commands,
         server::commands,

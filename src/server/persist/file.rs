@@ -1,4 +1,4 @@
-//! A file that RDB bytes go into: buffered, checksummed, and told to the disk a part at a time, so that the final fsync
+//! A file that a snapshot goes into: buffered, checksummed, and told to the disk a part at a time, so that the final fsync
 //! is short.
 use std::io;
 use std::time::{Duration, Instant};
@@ -80,17 +80,6 @@ impl FileSink {
         Ok(())
     }
 
-    /// Makes the file durable as it is. Gives its size.
-    pub fn finish_plain(mut self) -> io::Result<u64> {
-        self.flush();
-        self.check()?;
-        match &mut self.file {
-            Some(file) => file.sync_all()?,
-            None => return Err(io::ErrorKind::NotFound.into()),
-        }
-        Ok(self.written)
-    }
-
     /// Writes the end mark and the checksum, and makes the file durable. Gives its size.
     pub fn finish(mut self) -> io::Result<u64> {
         encode::end(&mut self);
@@ -98,7 +87,22 @@ impl FileSink {
         self.check()?;
         let crc = self.crc.take().unwrap_or(0);
         encode::checksum(&mut self, crc);
-        self.finish_plain()
+        self.sync()
+    }
+
+    /// As `finish`, for a file of commands, which ends as it is.
+    pub fn finish_commands(self) -> io::Result<u64> {
+        self.sync()
+    }
+
+    fn sync(mut self) -> io::Result<u64> {
+        self.flush();
+        self.check()?;
+        match &mut self.file {
+            Some(file) => file.sync_all()?,
+            None => return Err(io::ErrorKind::NotFound.into()),
+        }
+        Ok(self.written)
     }
 }
 

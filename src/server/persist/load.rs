@@ -11,7 +11,7 @@ use crate::command::view::{lfu_minutes, lru_clock};
 use crate::keyspace::ShardSet;
 use crate::rdb::decode::{self, Decoded, Options};
 use crate::rdb::read::{Batch, Checksum, Entry, Item, Reader};
-use crate::rdb::{ErrorKind, RdbError};
+use crate::rdb::{ErrorKind, RdbError, types};
 use crate::value::cell::Cell;
 
 /// A batch goes to the decoders at this size.
@@ -187,7 +187,9 @@ impl Job<'_> {
                         let key = reader.key().to_vec();
                         if self.has_expired(&entry) {
                             self.count_expired();
-                        } else if let Some(decoded) = reader.take_value(&self.options())?
+                        } else if let Some(decoded) = reader
+                            .take_value(&self.options())
+                            .inspect_err(|e| self.tell_of(&entry, &key, e))?
                             && let Some(cell) = self.finished(&entry, &key, decoded)
                         {
                             let hash = self.env.keyspace.hash(&key);
@@ -257,7 +259,8 @@ impl Job<'_> {
                 self.count_expired();
                 continue;
             }
-            let decoded = decode::whole_value(entry.ty, key, value, entry.offset, &self.options())?;
+            let decoded = decode::whole_value(entry.ty, key, value, entry.offset, &self.options())
+                .inspect_err(|e| self.tell_of(entry, key, e))?;
             let Some(cell) = self.finished(entry, key, decoded) else { continue };
             let hash = self.env.keyspace.hash(key);
             self.env.keyspace.prefetch(hash);
@@ -267,6 +270,12 @@ impl Job<'_> {
             }
         }
         self.insert(&mut group)
+    }
+
+    /// Whose value could not be read: the error itself knows the place only.
+    fn tell_of(&self, entry: &Entry, key: &[u8], error: &RdbError) {
+        let (key, ty) = (key.escape_ascii(), types::name(entry.ty, self.version));
+        tracing::warn!("Error reading the value of the key '{key}' ({ty}): {error}");
     }
 
     fn has_expired(&self, entry: &Entry) -> bool {

@@ -6,7 +6,6 @@
 //! - `append` carries the journal into the append-only file.
 //! - `load` reads a dump on all cores; `start` is what a server does with what it finds.
 mod append;
-mod commands;
 mod file;
 mod load;
 mod save;
@@ -126,9 +125,10 @@ struct Settings {
     compress: bool,
     checksum: bool,
     incremental: bool,
-    skip_modules: bool,
-    /// The base of an append-only file is a dump, not commands.
+    /// Whether the base of an append-only file is an RDB file.
     preamble: bool,
+    timestamps: bool,
+    skip_modules: bool,
     load_delay_us: i64,
 }
 
@@ -145,8 +145,9 @@ impl Settings {
             compress: config.bool("rdbcompression"),
             checksum: config.bool("rdbchecksum"),
             incremental: config.bool("rdb-save-incremental-fsync"),
-            skip_modules: config.bool("rdb-skip-module-values"),
             preamble: config.bool("aof-use-rdb-preamble"),
+            timestamps: config.bool("aof-timestamp-enabled"),
+            skip_modules: config.bool("rdb-skip-module-values"),
             load_delay_us: config.int("key-load-delay"),
         })
     }

@@ -7,15 +7,14 @@ use std::time::Duration;
 
 use super::file::FileSink;
 use super::snapshot::{Progress, Snapshot};
-use super::{Persistence, Settings, commands};
-use crate::aof::writer::{Cut, WriteError};
+use super::{Persistence, Settings};
+use crate::aof::writer::{Cut, WriteError, push_timestamp};
 use crate::aof::{BaseFormat, Store, Writer};
 use crate::base::disk;
 use crate::command::env::{PauseMode, REDIS_VERSION, bar};
 use crate::command::{CommandError, Env};
 use crate::config::Config;
 use crate::keyspace::{Locked, ShardSet};
-use crate::rdb::decode;
 use crate::rdb::encode::{self, Options};
 use crate::server::Engine;
 use crate::server::shutdown::Request;
@@ -168,9 +167,13 @@ impl Persistence {
     pub(super) fn cut(&self, env: &Env, reserved: Reserved, locked: Option<&mut Locked<'_>>) -> Begun {
         let Reserved { kind, settings, progress, mut opening } = reserved;
         let options = Options { compress: settings.compress };
+        let format = match kind {
+            Kind::Rewrite if !settings.preamble => self.commands_if_they_do(),
+            _ => BaseFormat::Rdb,
+        };
         let mut cut = |locked: &mut Locked<'_>| {
             let dirty = env.gauges.dirty.load(Relaxed);
-            let snapshot = Snapshot::begin(env, locked, options, progress.clone());
+            let snapshot = Snapshot::begin(env, locked, options, format, progress.clone());
             match (opening.take(), self.engine()) {
                 (Some((writer, cut)), Some(engine)) => {
                     let reader = env.journal.subscribe();
@@ -254,11 +257,10 @@ impl Persistence {
         let layout = &settings.append;
         // Without a file to append to there may be no directory yet.
         let made = self.disk.create_dir(layout.dir());
-        let written = match settings.preamble {
-            true => self.write_rdb(env, snapshot, settings, &layout.temp_base(), true),
-            false => self.write_commands(env, snapshot, settings, &layout.temp_base()),
+        let written = match snapshot.format {
+            BaseFormat::Rdb => self.write_rdb(env, snapshot, settings, &layout.temp_base(), true),
+            BaseFormat::Aof => self.write_commands(env, snapshot, settings, &layout.temp_base()),
         };
-        let format = if settings.preamble { BaseFormat::Rdb } else { BaseFormat::Aof };
         if let Err(e) =
             made.and(written.as_ref().map(drop).map_err(|e| io::Error::new(e.kind(), e.to_string())))
         {
@@ -266,37 +268,13 @@ impl Persistence {
             let _ = self.disk.remove(&layout.temp_base());
             return Err(e);
         }
-        let adopted = self.aof.adopt(env, format).unwrap_or_else(|| {
+        let adopted = self.aof.adopt(env, snapshot.format).unwrap_or_else(|| {
             // The file is off: a base by itself, as Redis leaves one.
             let mut store = Store::load(self.disk.clone(), layout.clone()).map_err(io::Error::other)?;
-            store.adopt_base(format).map_err(io::Error::other)?;
+            store.adopt_base(snapshot.format).map_err(io::Error::other)?;
             store.remove_history().map_err(io::Error::other)
         });
         adopted.and(written)
-    }
-
-    /// As `write_rdb`, by way of it; gives the size of the commands.
-    fn write_commands(
-        &self,
-        env: &Env,
-        snapshot: &Snapshot,
-        settings: &Settings,
-        path: &Path,
-    ) -> io::Result<u64> {
-        let dump = settings.temporary("rewrite");
-        let written = self.write_rdb(env, snapshot, settings, &dump, true).and_then(|_| {
-            let options = decode::Options {
-                limits: &env.limits,
-                seed: env.keyspace.seed(),
-                version: snapshot.version,
-                skip_modules: true,
-            };
-            let mut sink = FileSink::new(self.disk.create(path), false, settings.incremental);
-            commands::convert(self.disk.open_read(&dump)?, &options, &mut sink)?;
-            sink.finish_plain()
-        });
-        let _ = self.disk.remove(&dump);
-        written
     }
 
     fn write_rdb(
@@ -318,9 +296,34 @@ impl Persistence {
         for code in &*self.functions.lock() {
             encode::function(&mut sink, code, &Options { compress: settings.compress });
         }
-        let delay_us = || env.services.find::<Config>().map_or(0, |config| config.int("rdb-key-save-delay"));
-        snapshot.write(env, &mut sink, || key_delay(delay_us()))?;
+        snapshot.write(env, &mut sink, || key_delay(env))?;
         sink.finish()
+    }
+
+    /// A base without RDB, unless there is something that only RDB can hold.
+    fn commands_if_they_do(&self) -> BaseFormat {
+        if self.functions.lock().is_empty() {
+            return BaseFormat::Aof;
+        }
+        tracing::warn!("There are functions, which commands cannot keep here: the base will be an RDB file");
+        BaseFormat::Rdb
+    }
+
+    fn write_commands(
+        &self,
+        env: &Env,
+        snapshot: &Snapshot,
+        settings: &Settings,
+        path: &Path,
+    ) -> io::Result<u64> {
+        let mut sink = FileSink::new(self.disk.create(path), false, settings.incremental);
+        if settings.timestamps {
+            let mut stamp = Vec::new();
+            push_timestamp(&mut stamp, env.clock.now_ms() / 1000);
+            encode::Sink::put(&mut sink, &stamp);
+        }
+        snapshot.write(env, &mut sink, || key_delay(env))?;
+        sink.finish_commands()
     }
 
     fn note_save(&self, env: &Env, result: &io::Result<u64>, aborted: bool, seconds: i64, dirty: u64) {
@@ -591,7 +594,8 @@ pub fn started(kind: Kind) -> &'static str {
 const SNAPSHOT_NICE: i32 = 5;
 
 /// `rdb-key-save-delay`: microseconds a key; a negative one is that fraction of one.
-fn key_delay(us: i64) -> Duration {
+fn key_delay(env: &Env) -> Duration {
+    let us = env.services.find::<Config>().map_or(0, |config| config.int("rdb-key-save-delay"));
     match u64::try_from(us) {
         Ok(us) => Duration::from_micros(us),
         Err(_) => Duration::from_nanos(1000 / us.unsigned_abs()),

@@ -1,4 +1,4 @@
-//! The snapshot: one consistent state of the keyspace written as RDB while everybody goes on.
+//! The snapshot: one consistent state of the keyspace written, as RDB or as commands, while everybody goes on.
 //!
 //! The cut (`keyspace::Capture`) decides what belongs to it. Small values are serialised where they are found, by the
 //! walker or by the command that is about to change them; large ones are pinned there and serialised by the walker,
@@ -13,6 +13,8 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::file::FileSink;
+use crate::aof;
+use crate::aof::BaseFormat;
 use crate::command::Env;
 use crate::command::view::lru_clock;
 use crate::keyspace::{Capture, Locked};
@@ -73,6 +75,7 @@ enum Tells {
 /// What receives the cells of a cut.
 pub struct Snapshot {
     options: Options,
+    pub format: BaseFormat,
     tells: Tells,
     stripes: [Mutex<(usize, Vec<u8>)>; STRIPES],
     pieces: Mutex<VecDeque<Piece>>,
@@ -118,6 +121,7 @@ impl Snapshot {
         env: &Env,
         locked: &mut Locked<'_>,
         options: Options,
+        format: BaseFormat,
         progress: Arc<Progress>,
     ) -> Arc<Snapshot> {
         let databases = locked.keyspace().databases();
@@ -142,6 +146,7 @@ impl Snapshot {
                 Tells::Nothing
             },
             options,
+            format,
             stripes: Default::default(),
             pieces: Mutex::default(),
             progress,
@@ -154,6 +159,9 @@ impl Snapshot {
     }
 
     fn encode(&self, sink: &mut impl encode::Sink, cell: &Cell) {
+        if self.format == BaseFormat::Aof {
+            return aof::encode::entry(&mut |bytes| sink.put(bytes), cell);
+        }
         let access = match self.tells {
             Tells::Nothing => Access::Untold,
             Tells::Idle(clock) => Access::Idle(u64::from(clock.wrapping_sub(cell.access()) & 0xff_ffff)),
@@ -309,6 +317,9 @@ impl Walk<'_> {
             return;
         }
         self.db = Some(db);
+        if self.snapshot.format == BaseFormat::Aof {
+            return aof::encode::select(&mut |bytes| encode::Sink::put(self.sink, bytes), db);
+        }
         encode::select_db(self.sink, db as u64);
         if let (Some(told), Some((keys, volatile))) = (self.selected.get_mut(db), self.snapshot.sizes.get(db))
             && !std::mem::replace(told, true)
