@@ -53,6 +53,8 @@ pub struct Session {
     pub no_touch: bool,
     /// The journal's offset after this client's last write.
     pub journaled: u64,
+    /// The command that runs next was let in before, and goes on in the slow lane.
+    pub admitted: bool,
     /// Set by a command that ends the connection once its reply is sent (QUIT).
     pub quit: bool,
 }
@@ -74,6 +76,7 @@ impl Session {
             reply_mode: ReplyMode::On,
             no_touch: false,
             journaled: 0,
+            admitted: false,
             quit: false,
         }
     }

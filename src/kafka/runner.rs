@@ -87,8 +87,10 @@ enum End {
     Stop,
     /// The stored state is another than the one that was read: begin anew.
     Moved,
-    /// Stands still for this reason until somebody resumes it.
+    /// Something is wrong: it is to stand still for this reason until somebody resumes it.
     Pause(String),
+    /// The stored state says that it stands still, and why.
+    Paused(String),
     /// The brokers' fault, or something that passes: again after a while.
     Retry(String),
 }
@@ -207,7 +209,11 @@ impl Runner {
             match self.ingest() {
                 End::Stop => break,
                 End::Moved => backoff = BACKOFF_MIN,
-                End::Pause(reason) => self.stand_still(&reason),
+                End::Pause(reason) => {
+                    self.store_pause(&reason);
+                    self.stand_still(&reason);
+                }
+                End::Paused(reason) => self.stand_still(&reason),
                 End::Retry(reason) => {
                     if began.elapsed() > BACKOFF_MAX {
                         backoff = BACKOFF_MIN;
@@ -244,8 +250,7 @@ impl Runner {
     }
 
     /// Stores why the pipeline stands still; whoever resumes it takes that away.
-    fn stand_still(&mut self, reason: &str) {
-        self.enter(State::Paused, reason);
+    fn store_pause(&mut self, reason: &str) {
         let stored = self.locked(|ctx, key| match store::read(ctx, key) {
             Ok(Some(stored)) if stored.paused.is_none() => {
                 store::nested(ctx, [b"hset".as_slice(), key, b"paused", reason.as_bytes()])
@@ -255,7 +260,10 @@ impl Runner {
         if let Err(e) = stored {
             tracing::warn!("kafka: pipeline {}: {}", self.name, String::from_utf8_lossy(e.as_bytes()));
         }
-        self.control.poked.store(false, Ordering::Release);
+    }
+
+    fn stand_still(&mut self, reason: &str) {
+        self.enter(State::Paused, reason);
         if !self.control.stopping() {
             self.control.wait(IDLE);
         }
@@ -277,7 +285,7 @@ impl Runner {
         self.control.poked.store(false, Ordering::Release);
         let stored = self.stored()?;
         if let Some(reason) = stored.paused {
-            return Err(End::Pause(reason));
+            return Err(End::Paused(reason));
         }
         if let Some(reason) = self.engine.held() {
             self.enter(State::Waiting, &reason);
@@ -472,7 +480,7 @@ impl Runner {
     fn check_stored(&mut self, run: &Run) -> Result<(), End> {
         let stored = self.stored()?;
         if let Some(reason) = stored.paused {
-            return Err(End::Pause(reason));
+            return Err(End::Paused(reason));
         }
         let topic = &self.definition.topic;
         let same =

@@ -183,6 +183,7 @@ impl Engine {
             }
         };
         if matches!(called, Called::SlowLane) {
+            session.admitted = true;
             return called;
         }
         worker.stats.processed.add(1);
@@ -253,12 +254,14 @@ impl Engine {
         {
             return Err(refuse(CommandError::new("ERR Replica can't interact with the keyspace")));
         }
+        let again = std::mem::take(&mut session.admitted);
         let held = env.paused.load(Ordering::Relaxed) && !session.client.has_flag(flag::LOADER);
         let now = held.then(|| env.clock.now_ms());
         if let Some(now) = now {
             let writes = command.flags.has(Flags::WRITE.with(Flags::MAY_REPLICATE))
                 || (command.locks == Locks::Queue && queue_writes(env, session));
-            if let Some(until) = env.paused_until(now, writes) {
+            // A write waits even where it was let in before: what is saved now must hold all there is.
+            if let Some(until) = env.paused_until(now, writes).filter(|_| writes || !again) {
                 return Ok(Admitted::Paused(until));
             }
         }

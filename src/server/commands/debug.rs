@@ -176,12 +176,12 @@ fn abort(why: &str) -> Outcome {
 /// Longest sleep, seconds.
 const SLEEP_MAX_S: f64 = 1e6;
 
-/// Holds every shard meanwhile, and every command that comes.
+/// Holds every shard meanwhile, and every command that comes, from the moment it is seen.
 fn sleep(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let seconds = parse_f64(&args[2]).unwrap_or(0.0).clamp(0.0, SLEEP_MAX_S);
-    // Not in the slow lane: the thread's other clients are to be held up, too, and from now on.
     let time = Duration::from_secs_f64(seconds);
     if ctx.env.clock.is_manual() {
+        ctx.slow_lane(usize::MAX)?;
         ctx.env.clock.advance(time);
     } else {
         let now = ctx.env.clock.now_ms();
@@ -189,6 +189,7 @@ fn sleep(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         if until > now {
             ctx.env.pause(PauseMode::All, until, now);
         }
+        ctx.slow_lane(usize::MAX)?;
         std::thread::sleep(time);
     }
     ctx.reply.ok();
