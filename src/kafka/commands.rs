@@ -86,6 +86,7 @@ fn create(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(refuse(format!("pipeline '{}' is there already", definition.name)));
     }
     define(ctx, &definition)?;
+    kafka(ctx).announce(&definition.name);
     done(ctx)
 }
 

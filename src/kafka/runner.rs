@@ -34,6 +34,7 @@ const ASK_ID: Duration = Duration::from_millis(300);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often the pipeline's hash is looked at when nothing comes.
 const IDLE: Duration = Duration::from_millis(500);
+const RUNNER_NICE: i32 = 5;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Records taken from librdkafka at once.
@@ -203,6 +204,8 @@ struct Run {
 impl Runner {
     /// Runs until it is told to stop, or the pipeline is gone.
     pub fn run(mut self) {
+        // Clients come first when cores are short.
+        crate::base::priority::lower(RUNNER_NICE);
         let mut backoff = BACKOFF_MIN;
         while !self.control.stopping() {
             let began = Instant::now();

@@ -111,6 +111,13 @@ impl Kafka {
         Ok(())
     }
 
+    /// A pipeline was just defined: it is to be seen before the supervisor gets to it, which takes this for one that has
+    /// to be replaced.
+    pub fn announce(&self, name: &str) {
+        let running = || Running { line: Vec::new(), status: Arc::default(), control: Arc::default() };
+        self.inner.lock().running.entry(name.to_owned()).or_insert_with(running);
+    }
+
     /// The keyspace's definitions may have changed.
     pub fn poke(self: &Arc<Self>) {
         let mut inner = self.inner.lock();
@@ -323,6 +330,8 @@ fn consumer_config(env: &Env, definition: &Definition) -> Result<ClientConfig, S
         .set("client.id", format!("tidewater-{}", definition.name))
         .set("topic.metadata.refresh.interval.ms", "10000")
         .set("reconnect.backoff.max.ms", "1000")
+        // How long fetching rests when the buffer is full: by default a second, in which the buffer would run dry.
+        .set("fetch.queue.backoff.ms", "5")
         .set("statistics.interval.ms", "1000")
         .set("fetch.wait.max.ms", "100");
     let mut known = false;
