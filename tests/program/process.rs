@@ -301,12 +301,13 @@ fn serves_a_unix_socket_alone() {
     command.args(["--port", "0", "--unixsocket", path.to_str().unwrap(), "--unixsocketperm", "700"]);
     let child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut child = Guard(child);
-    until("the socket", || std::os::unix::net::UnixStream::connect(&path).is_ok());
-    let mut socket = std::os::unix::net::UnixStream::connect(&path).unwrap();
-    socket.write_all(b"PING\r\n").unwrap();
-    let mut reply = [0; 7];
-    socket.read_exact(&mut reply).unwrap();
-    assert_eq!(&reply, b"+PONG\r\n");
+    // It listens before it has loaded, and says so.
+    until("PONG", || {
+        let Ok(mut socket) = std::os::unix::net::UnixStream::connect(&path) else { return false };
+        let mut reply = [0; 7];
+        let asked = socket.write_all(b"PING\r\n").and_then(|()| socket.read_exact(&mut reply));
+        asked.is_ok() && &reply == b"+PONG\r\n"
+    });
     assert_eq!(mode(&path), 0o700);
     assert!(Command::new("kill").args(["-INT", &child.0.id().to_string()]).status().unwrap().success());
     assert_eq!(child.0.wait().unwrap().code(), Some(0));
