@@ -66,7 +66,7 @@ pub static TABLE: &[Directive] = &[
     d("compat-version").one_of(COMPAT_VERSIONS, "7.2").bind(|l, v| l.report_as_7_0.set(v == 0)),
     // Kafka. A build without it accepts them too, and the server says that it has none.
     d("kafka-connection").special(CONNECTIONS, "").multi_arg().sensitive(),
-    d("kafka-pipeline").special(PIPELINES, "").multi_arg().immutable(),
+    d("kafka-pipeline").special(PIPELINES, "").multi_arg().immutable().hidden(),
     d("kafka-batch-records").int(1, 1 << 16, "128").bind(|l, v| l.kafka_batch_records.set(size(v))),
     d("kafka-batch-us").int(1, 1_000_000, "200").bind(|l, v| l.kafka_batch_us.set(unsigned(v))),
     d("kafka-buffer-bytes").memory(1 << 20, LONG, "64mb").bind(|l, v| l.kafka_buffer_bytes.set(size(v))),

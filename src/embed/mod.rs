@@ -180,9 +180,9 @@ impl Builder {
             services.add(Arc::new(Persistence::new(disk)));
         }
         let clock = self.clock.unwrap_or_else(Clock::real);
-        let mut commands = all_commands();
+        let commands = all_commands();
         #[cfg(feature = "kafka")]
-        commands.extend(crate::kafka::commands::commands());
+        let commands = [commands, crate::kafka::commands::commands()].concat();
         #[cfg(feature = "kafka")]
         let kafka = Arc::new(crate::kafka::Kafka::default());
         #[cfg(feature = "kafka")]

@@ -116,3 +116,25 @@ fn every_type_goes_round_as_commands() {
     until("the rewrite", || server.link().info("aof_rewrite_in_progress") == "0");
     assert!(dir.join("appendonly.aof.3.base.rdb").exists());
 }
+
+/// FLUSHALL saves the empty dump where there are save points; BGSAVE waits for that brief save.
+#[test]
+fn a_delay_of_the_next_save_does_not_catch_the_one_that_flushall_began() {
+    let folder = Folder::new("delay");
+    let server = Running::start(&folder, &["--save", "3600 1"]);
+    let mut client = Wire::connect(server.port);
+    for _ in 0..20 {
+        let replies = client.pipeline(&[
+            "FLUSHALL",
+            "SET k v",
+            "CONFIG SET rdb-key-save-delay 10000000",
+            "BGSAVE",
+            "CONFIG SET rdb-key-save-delay 0",
+        ]);
+        assert_eq!(replies[3].raw, b"+Background saving started\r\n");
+        until("the save's end", || {
+            let info = client.pipeline(&["INFO persistence"]).remove(0);
+            String::from_utf8_lossy(&info.raw).contains("rdb_bgsave_in_progress:0")
+        });
+    }
+}

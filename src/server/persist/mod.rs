@@ -130,6 +130,9 @@ struct Settings {
     timestamps: bool,
     skip_modules: bool,
     load_delay_us: i64,
+    /// Whether `rdb-key-save-delay` was set at the cut. Only then does the snapshot look at it again and again: one that is
+    /// about to be done must not be caught by a delay meant for the next.
+    save_delayed: bool,
 }
 
 impl Settings {
@@ -149,6 +152,7 @@ impl Settings {
             timestamps: config.bool("aof-timestamp-enabled"),
             skip_modules: config.bool("rdb-skip-module-values"),
             load_delay_us: config.int("key-load-delay"),
+            save_delayed: config.int("rdb-key-save-delay") != 0,
         })
     }
 

@@ -296,7 +296,7 @@ impl Persistence {
         for code in &*self.functions.lock() {
             encode::function(&mut sink, code, &Options { compress: settings.compress });
         }
-        snapshot.write(env, &mut sink, || key_delay(env))?;
+        snapshot.write(env, &mut sink, settings.save_delayed.then_some(&|| key_delay(env)))?;
         sink.finish()
     }
 
@@ -322,7 +322,7 @@ impl Persistence {
             push_timestamp(&mut stamp, env.clock.now_ms() / 1000);
             encode::Sink::put(&mut sink, &stamp);
         }
-        snapshot.write(env, &mut sink, || key_delay(env))?;
+        snapshot.write(env, &mut sink, settings.save_delayed.then_some(&|| key_delay(env)))?;
         sink.finish_commands()
     }
 

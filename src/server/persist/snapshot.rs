@@ -191,30 +191,37 @@ impl Snapshot {
     /// an error or an abort it goes on without writing, so that the next cut finds all cells of one era.
     ///
     /// `key_delay` is waited after each key, for tests, which also change it meanwhile.
-    pub fn write(&self, env: &Env, sink: &mut FileSink, key_delay: impl Fn() -> Duration) -> io::Result<()> {
+    pub fn write(
+        &self,
+        env: &Env,
+        sink: &mut FileSink,
+        key_delay: Option<&dyn Fn() -> Duration>,
+    ) -> io::Result<()> {
         let mut walk =
             Walk { snapshot: self, sink, db: None, selected: vec![false; self.sizes.len()], failed: None };
         let mut local = Local::default();
-        let delayed = !key_delay().is_zero();
-        let most = if delayed { 1 } else { WALK_CELLS };
+        let most = if key_delay.is_some() { 1 } else { WALK_CELLS };
         let mut said = Instant::now();
         for shard in 0..env.keyspace.shards() as u32 {
             loop {
-                let quiet = walk.is_over();
+                let (quiet, mut found) = (walk.is_over(), false);
                 let done = env.keyspace.walk_cut(shard, most, |db, cell| {
+                    found = true;
                     if !quiet {
                         local.add(self, db, cell);
                     }
                 });
                 walk.put_local(&mut local, WALK_BYTES);
                 walk.put_pieces();
-                let began = Instant::now();
-                while delayed && !walk.is_over() {
-                    let left = key_delay().saturating_sub(began.elapsed());
-                    if left.is_zero() {
-                        break;
+                if let Some(key_delay) = key_delay.filter(|_| found) {
+                    let began = Instant::now();
+                    while !walk.is_over() {
+                        let left = key_delay().saturating_sub(began.elapsed());
+                        if left.is_zero() {
+                            break;
+                        }
+                        std::thread::sleep(left.min(NAP));
                     }
-                    std::thread::sleep(left.min(NAP));
                 }
                 if done {
                     break;
