@@ -39,6 +39,8 @@ static SHARDS: [Shard; OWNED + SHARED] = [const { Shard(AtomicUsize::new(0)) }; 
 static NEXT: AtomicUsize = AtomicUsize::new(0);
 static INSTALLED: AtomicBool = AtomicBool::new(false);
 static PEAK: AtomicUsize = AtomicUsize::new(0);
+/// Sum of all [`External`].
+static EXTERNAL: AtomicUsize = AtomicUsize::new(0);
 
 thread_local! {
     static SHARD: Cell<usize> = const { Cell::new(UNASSIGNED) };
@@ -46,7 +48,10 @@ thread_local! {
 
 /// Bytes in use, by size class; 0 when no `Counting` is installed.
 pub fn used() -> usize {
-    let sum = SHARDS.iter().fold(0usize, |sum, s| sum.wrapping_add(s.0.load(Relaxed)));
+    if !installed() {
+        return 0;
+    }
+    let sum = SHARDS.iter().fold(EXTERNAL.load(Relaxed), |sum, s| sum.wrapping_add(s.0.load(Relaxed)));
     // Seen in the middle of a hand-over between threads, a small sum may be below zero.
     (sum as isize).max(0) as usize
 }
@@ -54,6 +59,23 @@ pub fn used() -> usize {
 /// Whether a `Counting` has served an allocation.
 pub fn installed() -> bool {
     INSTALLED.load(Relaxed)
+}
+
+/// Memory of a library that allocates by itself and tells how much it holds. Counted until it is dropped.
+#[derive(Debug, Default)]
+pub struct External(usize);
+
+impl External {
+    pub fn set(&mut self, bytes: usize) {
+        EXTERNAL.fetch_add(bytes.wrapping_sub(self.0), Relaxed);
+        self.0 = bytes;
+    }
+}
+
+impl Drop for External {
+    fn drop(&mut self) {
+        self.set(0);
+    }
 }
 
 /// Records a new peak; called periodically, so that allocations need not look.
@@ -154,6 +176,20 @@ fn add_slow(delta: usize, mut i: usize) {
 mod tests {
     use super::*;
     use std::alloc::System;
+
+    #[test]
+    fn what_others_hold_counts_until_they_end() {
+        let before = EXTERNAL.load(Relaxed);
+        let mut one = External::default();
+        let mut two = External::default();
+        one.set(1000);
+        two.set(500);
+        one.set(10);
+        assert_eq!(EXTERNAL.load(Relaxed), before + 510);
+        drop(one);
+        two.set(0);
+        assert_eq!(EXTERNAL.load(Relaxed), before);
+    }
 
     #[test]
     fn classes() {

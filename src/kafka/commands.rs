@@ -2,7 +2,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::definition::{Definition, Start};
+use super::definition::{Definition, OnError, Start};
 use super::fetch::{Fetched, Source};
 use super::record::{Record, RecordError, Rendered, Verdict};
 use super::runner::RECORD_BYTES_MAX;
@@ -13,6 +13,7 @@ use crate::base::split;
 use crate::command::row::Locks;
 use crate::command::{Arity, Block, Command, CommandError, Context, Group, Outcome};
 use crate::resp::args::{Args, eq_nocase};
+use crate::server::slow;
 
 pub fn commands() -> Vec<Command> {
     let sub = |name, arity, handler| {
@@ -42,7 +43,16 @@ pub fn commands() -> Vec<Command> {
                     .doc("Describes a pipeline, or all, with their partitions."),
                 read("lag", Arity::at_least(2), lag).doc("Tells how many records are yet to be applied."),
                 read("errors", Arity::at_least(3), errors).doc("Shows records that failed lately."),
+                sub("retry", Arity::at_least(3), retry)
+                    .write()
+                    .denyoom()
+                    .admin()
+                    .no_multi()
+                    .waits_outside()
+                    .doc("Applies a pipeline's dead letters once more."),
                 read("test", Arity::at_least(3), test)
+                    .no_multi()
+                    .waits_outside()
                     .doc("Shows what a pipeline would do with records, and does nothing."),
                 sub("help", Arity::exactly(2), help).loading().stale().doc("Explains the subcommands."),
             ],
@@ -86,7 +96,7 @@ fn create(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
         return Err(refuse(format!("pipeline '{}' is there already", definition.name)));
     }
     define(ctx, &definition)?;
-    kafka(ctx).announce(&definition.name);
+    kafka(ctx).announce(&definition);
     done(ctx)
 }
 
@@ -226,6 +236,7 @@ fn describe(ctx: &mut Context<'_>, name: &str) -> Outcome {
         ("tombstones", f.tombstones as i64),
         ("skipped", f.skipped as i64),
         ("dead-letters", f.dead as i64),
+        ("retried", f.retried as i64),
         ("steps", f.steps as i64),
         ("rate", f.rate as i64),
         ("buffer-bytes", f.buffered as i64),
@@ -315,6 +326,32 @@ fn errors(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
             ctx.reply.bulk_str(field);
             ctx.reply.bulk_str(text);
         }
+    }
+    Ok(())
+}
+
+/// RETRY name [COUNT n]
+fn retry(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let name = name_of(&args[2])?;
+    let most = count_of(args, 3, usize::MAX)?;
+    ctx.slow_lane(usize::MAX)?;
+    let Some((line, _)) = kafka(ctx).figures(name) else {
+        return Err(refuse(format!("there is no pipeline '{name}'")));
+    };
+    let on_error = Definition::parse_line(&line).map(|d| d.on_error);
+    if matches!(on_error, Ok(OnError::Fail | OnError::Skip)) {
+        return Err(refuse(format!("pipeline '{name}' keeps no dead letters (ON ERROR DLQ or STREAM)")));
+    }
+    let answer = kafka(ctx).retry(name, most as u64);
+    ctx.release_keys();
+    let ended = || refuse(format!("pipeline '{name}' has no thread now (KAFKA INFO tells why)"));
+    let answer = answer.ok_or_else(ended)?;
+    // Its thread ends with the server, and the answer with its thread.
+    let retried = slow::outside(|| answer.recv()).map_err(|_| ended())?.map_err(refuse)?;
+    ctx.reply.map(2);
+    for (field, n) in [("applied", retried.applied), ("failed", retried.failed)] {
+        ctx.reply.bulk_str(field);
+        ctx.reply.int(n as i64);
     }
     Ok(())
 }
@@ -423,6 +460,8 @@ fn help(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         "    Count the records that are yet to be applied.",
         "ERRORS <name> [COUNT <n>]",
         "    Show records that failed lately.",
+        "RETRY <name> [COUNT <n>]",
+        "    Apply its dead letters once more.",
         "TEST <name>|<definition> [COUNT <n>]",
         "    Show what it would do with records of its topic.",
     ]);

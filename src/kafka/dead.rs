@@ -19,6 +19,7 @@ use super::status::Class;
 /// One failed record with its origin.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Letter {
+    pub pipeline: String,
     pub topic: String,
     pub partition: i32,
     pub offset: i64,
@@ -36,8 +37,9 @@ pub struct Letter {
 const OURS: &str = "tidewater.";
 
 impl Letter {
-    pub fn new(message: &Message<'_>, class: Class, error: &str, done: usize) -> Self {
+    pub fn new(pipeline: &str, message: &Message<'_>, class: Class, error: &str, done: usize) -> Self {
         let mut letter = Letter {
+            pipeline: pipeline.into(),
             topic: message.topic().into(),
             partition: message.partition(),
             offset: message.offset(),
@@ -53,8 +55,64 @@ impl Letter {
         letter
     }
 
-    fn origin(&self) -> [(&'static str, String); 7] {
+    /// After it failed once more.
+    pub fn again(&self, class: Class, error: &str, done: usize) -> Self {
+        Letter { class: class.name().into(), error: error.into(), done, ..self.clone() }
+    }
+
+    /// An entry of a stream; `None` for one that is no letter.
+    pub fn of(fields: impl Iterator<Item = (Vec<u8>, Vec<u8>)>) -> Option<Self> {
+        let mut letter = Letter::default();
+        for (name, value) in fields {
+            match &*name {
+                b"key" => letter.key = Some(value),
+                b"value" => letter.value = Some(value),
+                name => match name.strip_prefix(b"header:") {
+                    Some(name) => {
+                        letter.headers.push((String::from_utf8_lossy(name).into_owned(), Some(value)));
+                    }
+                    None => letter.set(name, &value)?,
+                },
+            }
+        }
+        (!letter.pipeline.is_empty()).then_some(letter)
+    }
+
+    /// A record of a dead-letter topic; `None` for one that is no letter.
+    pub fn from_message(message: &Message<'_>) -> Option<Self> {
+        let mut letter = Letter {
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.value().map(<[u8]>::to_vec),
+            ..Letter::default()
+        };
+        let mut sound = true;
+        message.for_each_header(|name, value| match name.strip_prefix(OURS) {
+            Some(name) => sound &= letter.set(name.as_bytes(), value.unwrap_or_default()).is_some(),
+            None => letter.headers.push((name.into(), value.map(<[u8]>::to_vec))),
+        });
+        (sound && !letter.pipeline.is_empty()).then_some(letter)
+    }
+
+    /// Sets a field of `origin`; others are somebody else's.
+    fn set(&mut self, name: &[u8], value: &[u8]) -> Option<()> {
+        let text = || String::from_utf8_lossy(value).into_owned();
+        match name {
+            b"pipeline" => self.pipeline = text(),
+            b"topic" => self.topic = text(),
+            b"class" => self.class = text(),
+            b"error" => self.error = text(),
+            b"partition" => self.partition = text().parse().ok()?,
+            b"offset" => self.offset = text().parse().ok()?,
+            b"timestamp" => self.timestamp = text().parse().ok()?,
+            b"done" => self.done = text().parse().ok()?,
+            _ => {}
+        }
+        Some(())
+    }
+
+    fn origin(&self) -> [(&'static str, String); 8] {
         [
+            ("pipeline", self.pipeline.clone()),
             ("topic", self.topic.clone()),
             ("partition", self.partition.to_string()),
             ("offset", self.offset.to_string()),
@@ -153,7 +211,11 @@ impl DeadLetters {
                 config.set(name, value);
             }
         }
-        config.set("enable.idempotence", "true").set("delivery.timeout.ms", DELIVERY.as_millis().to_string());
+        // A pipeline waits for each letter.
+        config
+            .set("enable.idempotence", "true")
+            .set("linger.ms", "0")
+            .set("delivery.timeout.ms", DELIVERY.as_millis().to_string());
         let receipts = Receipts::default();
         let producer = config.create_with_context(receipts.clone())?;
         Ok(DeadLetters { producer, receipts })

@@ -6,7 +6,7 @@
 //!
 //! `service` keeps a thread (`runner`) for each pipeline that the keyspace holds (`store`); the thread reads from Kafka
 //! (`fetch`, the only file with librdkafka's own calls) and writes through `Engine::step`. `dead` is where records go
-//! that cannot be applied, `status` what INFO sees, `commands` the KAFKA command.
+//! that cannot be applied, `retry` how they come back, `status` what INFO sees, `commands` the KAFKA command.
 pub mod commands;
 mod dead;
 pub mod definition;
@@ -16,6 +16,7 @@ pub mod format;
 pub mod json;
 pub mod path;
 pub mod record;
+mod retry;
 mod runner;
 mod service;
 mod status;

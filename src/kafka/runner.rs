@@ -16,9 +16,11 @@ use super::dead::{DeadLetters, Letter};
 use super::definition::{Definition, OnError, Start};
 use super::fetch::{FetchError, Fetched, Message, Source};
 use super::record::{Record, Rendered, Verdict};
+use super::retry::Asks;
 use super::status::{Class, Failure, Partition, State, Status};
 use super::store::{self, Stored};
 use super::template::Pipeline;
+use crate::base::alloc::External;
 use crate::command::{Command, CommandError, Context, Session};
 use crate::resp::args::Args;
 use crate::resp::reply::Reply;
@@ -28,7 +30,7 @@ use crate::value::cell::Type;
 use crate::value::hash::HashRef;
 
 /// For questions to the brokers; a shutdown waits for one of them at most.
-const ASK: Duration = Duration::from_millis(1000);
+pub(super) const ASK: Duration = Duration::from_millis(1000);
 const ASK_ID: Duration = Duration::from_millis(300);
 /// How often the topic is looked at: whether it is still the same one, and has new partitions.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -51,6 +53,8 @@ pub struct Control {
     lock: Mutex<()>,
     changed: Condvar,
     waker: Mutex<Option<Box<dyn Fn() + Send + Sync>>>,
+    /// Requests for KAFKA RETRY.
+    pub asks: Asks,
 }
 
 impl Control {
@@ -132,12 +136,12 @@ struct Unit {
 
 /// How a step ended.
 #[derive(Default)]
-struct Stepped {
+pub(super) struct Stepped {
     /// The stored state was another one: nothing was done.
     moved: bool,
     /// Units that are over.
     over: usize,
-    commands: u64,
+    pub commands: u64,
     /// Records that failed: partition, offset, and why.
     failed: Vec<(i32, i64, Class, String)>,
     /// The last one of them stops the step: its record is not over, so many of its commands are.
@@ -153,13 +157,15 @@ pub struct Runner {
     pub status: Arc<Status>,
     pub control: Arc<Control>,
     pub(super) work: Work,
+    /// Opened by the first letter; what fails to send is closed.
+    pub(super) dead: Option<DeadLetters>,
 }
 
 /// What the thread uses over and over.
 pub struct Work {
     pub worker: Worker,
     pub session: Session,
-    reply: Reply,
+    pub reply: Reply,
     /// One for each unit of a step.
     rendered: Vec<Rendered>,
     units: Vec<Unit>,
@@ -199,6 +205,8 @@ struct Run {
     /// Records a step, from how long the last ones took.
     pace: usize,
     counted: (Instant, u64),
+    /// What librdkafka holds for us.
+    memory: External,
 }
 
 impl Runner {
@@ -207,7 +215,9 @@ impl Runner {
         // Clients come first when cores are short.
         crate::base::priority::lower(RUNNER_NICE);
         let mut backoff = BACKOFF_MIN;
+        self.control.asks.open();
         while !self.control.stopping() {
+            self.retry_asked();
             let began = Instant::now();
             match self.ingest() {
                 End::Stop => break,
@@ -228,20 +238,49 @@ impl Runner {
             }
             *self.control.waker.lock() = None;
         }
+        self.control.asks.close();
         self.enter(State::Stopped, "");
         self.engine.close_session(&mut self.work.session);
     }
 
-    fn enter(&self, state: State, reason: &str) {
+    pub(super) fn enter(&self, state: State, reason: &str) {
         self.status.enter(&self.name, state, reason, self.engine.env().clock.now_ms());
     }
 
     /// Runs `f` as a step with the pipeline's hash locked.
     fn locked<R>(&mut self, f: impl FnOnce(&mut Context<'_>, &[u8]) -> R) -> R {
-        let Work { worker, session, reply, key, .. } = &mut self.work;
-        let result = self.engine.step(worker, session, reply, &[key], std::iter::empty(), |ctx| f(ctx, key));
+        let key = std::mem::take(&mut self.work.key);
+        let result = self.step_on(&[&key], |ctx| f(ctx, &key));
+        self.work.key = key;
+        result
+    }
+
+    /// Runs `f` as a step with these keys locked.
+    pub(super) fn step_on<R>(&mut self, keys: &[&[u8]], f: impl FnOnce(&mut Context<'_>) -> R) -> R {
+        let Work { worker, session, reply, .. } = &mut self.work;
+        let result = self.engine.step(worker, session, reply, keys, std::iter::empty(), |ctx| f(ctx));
         reply.clear();
         result
+    }
+
+    /// The stored state, for a request that fails without it.
+    pub(super) fn stored_now(&mut self) -> Result<Stored, String> {
+        match self.locked(store::read) {
+            Ok(Some(stored)) => Ok(stored),
+            Ok(None) => Err("the pipeline is gone".into()),
+            Err(e) => Err(String::from_utf8_lossy(e.as_bytes()).into_owned()),
+        }
+    }
+
+    /// Has the brokers keep a letter in a dead-letter topic.
+    pub(super) fn send_letter(&mut self, topic: &str, letter: &Letter) -> Result<(), KafkaError> {
+        let dead = match self.dead.take() {
+            Some(dead) => dead,
+            None => DeadLetters::open(&self.connection)?,
+        };
+        dead.send(topic, letter, &|| self.control.stopping())?;
+        self.dead = Some(dead);
+        Ok(())
     }
 
     fn stored(&mut self) -> Result<Stored, End> {
@@ -329,6 +368,7 @@ impl Runner {
             filled: now,
             pace: 16,
             counted: (now, records),
+            memory: External::default(),
         };
         self.enter(State::Running, "");
         Ok(run)
@@ -438,6 +478,7 @@ impl Runner {
             return Err(End::Stop);
         }
         if self.control.poked.swap(false, Ordering::AcqRel) {
+            self.retry_asked();
             self.check_stored(run)?;
         }
         if run.looked.elapsed() >= LOOK_EVERY {
@@ -651,7 +692,7 @@ impl Runner {
         let Some(hset) = env.commands.original(b"hset") else {
             return Err(End::Retry("no HSET".into()));
         };
-        let topic = self.definition.topic.as_str();
+        let (name, topic) = (self.name.as_str(), self.definition.topic.as_str());
         let letters = match &self.definition.on_error {
             OnError::Stream(key) => Some(key.as_bytes()),
             _ => None,
@@ -687,7 +728,7 @@ impl Runner {
                         OnError::Skip => false,
                         OnError::Stream(stream) => {
                             let Some(Ok(message)) = fetched.get(unit.at) else { break };
-                            let letter = Letter::new(&message, class, &why, done);
+                            let letter = Letter::new(name, &message, class, &why, done);
                             store::nested(ctx, letter.xadd(stream.as_bytes())).is_err()
                         }
                         OnError::Fail | OnError::Dlq(_) => true,
@@ -781,8 +822,8 @@ impl Runner {
             return Err(End::Pause(format!("{topic}/{partition} at offset {offset}: {why}")));
         };
         let Some(Ok(message)) = fetched.get(at) else { return Err(End::Moved) };
-        let letter = Letter::new(&message, *class, why, done);
-        DeadLetters::open(&self.connection)?.send(&dead_topic, &letter, &|| self.control.stopping())?;
+        let letter = Letter::new(&self.name, &message, *class, why, done);
+        self.send_letter(&dead_topic, &letter)?;
         self.status.with(|f| f.dead += 1);
         // It has arrived: the next step goes past it.
         let unit = &mut self.work.units[0];
@@ -791,7 +832,7 @@ impl Runner {
         Ok(())
     }
 
-    fn fail(&self, class: Class, partition: i32, offset: i64, text: &str) {
+    pub(super) fn fail(&self, class: Class, partition: i32, offset: i64, text: &str) {
         let at_ms = self.engine.env().clock.now_ms();
         self.status.fail(Failure { at_ms, class, partition, offset, text: text.to_owned() });
     }
@@ -817,6 +858,7 @@ impl Runner {
             durable.get_or_insert_with(BTreeMap::new).extend(positions);
         }
         let buffered = run.source.ear().buffered();
+        run.memory.set(buffered as usize);
         let elapsed = run.counted.0.elapsed();
         self.status.with(|f| {
             f.buffered = buffered;
@@ -865,7 +907,7 @@ fn is_as_expected(
 }
 
 /// Runs a record's commands; what failed, and how many were run before that.
-fn run_commands<'a>(
+pub(super) fn run_commands<'a>(
     ctx: &mut Context<'a>,
     rows: &'a [Command],
     rendered: &Rendered,

@@ -12,6 +12,7 @@ use parking_lot::{Condvar, Mutex};
 use rdkafka::config::ClientConfig;
 
 use super::definition::Definition;
+use super::retry::Retried;
 use super::runner::{Control, Runner, Work};
 use super::status::{Figures, Status};
 use super::store;
@@ -51,6 +52,8 @@ struct Inner {
 
 struct Running {
     line: Vec<u8>,
+    /// It has a thread, or cannot have one.
+    begun: bool,
     status: Arc<Status>,
     control: Arc<Control>,
 }
@@ -113,9 +116,10 @@ impl Kafka {
 
     /// A pipeline was just defined: it is to be seen before the supervisor gets to it, which takes this for one that has
     /// to be replaced.
-    pub fn announce(&self, name: &str) {
-        let running = || Running { line: Vec::new(), status: Arc::default(), control: Arc::default() };
-        self.inner.lock().running.entry(name.to_owned()).or_insert_with(running);
+    pub fn announce(&self, definition: &Definition) {
+        let line = definition.to_line().into_bytes();
+        let running = || Running { line, begun: false, status: Arc::default(), control: Arc::default() };
+        self.inner.lock().running.entry(definition.name.clone()).or_insert_with(running);
     }
 
     /// The keyspace's definitions may have changed.
@@ -200,7 +204,7 @@ impl Kafka {
         }
         let mut inner = self.inner.lock();
         inner.running.retain(|name, running| {
-            let keep = defined.get(name) == Some(&running.line);
+            let keep = running.begun && defined.get(name) == Some(&running.line);
             if !keep {
                 running.control.stop();
             }
@@ -214,7 +218,9 @@ impl Kafka {
             let control = Arc::new(Control::default());
             let ended = inner.ended.get_or_insert_with(channel).0.clone();
             let runner = self.runner(engine, &name, &line, &status, &control);
-            inner.running.insert(name.clone(), Running { line, status: status.clone(), control });
+            inner
+                .running
+                .insert(name.clone(), Running { line, begun: true, status: status.clone(), control });
             let runner = match runner {
                 Ok(runner) => runner,
                 Err(e) => {
@@ -253,6 +259,7 @@ impl Kafka {
             status: status.clone(),
             control: control.clone(),
             work,
+            dead: None,
         })
     }
 
@@ -267,6 +274,14 @@ impl Kafka {
         let inner = self.inner.lock();
         let running = inner.running.get(name)?;
         Some((running.line.clone(), running.status.figures()))
+    }
+
+    /// Has a pipeline's thread retry dead letters; the receiver fails when that thread ends.
+    pub fn retry(&self, name: &str, most: u64) -> Option<Receiver<Result<Retried, String>>> {
+        let control = self.inner.lock().running.get(name)?.control.clone();
+        let answer = control.asks.ask(most)?;
+        control.poke();
+        Some(answer)
     }
 
     pub fn names(&self) -> Vec<String> {

@@ -109,6 +109,8 @@ pub struct Figures {
     pub tombstones: u64,
     pub skipped: u64,
     pub dead: u64,
+    /// Dead letters that KAFKA RETRY applied.
+    pub retried: u64,
     pub steps: u64,
     pub buffered: u64,
     /// Records a second, over about the last one.

@@ -8,6 +8,8 @@
 //! | `paused` | why it stands still; absent while it runs |
 //! | `TOPIC:PARTITION` | the offset of the next record to apply |
 //! | `TOPIC:PARTITION:done` | commands of that record that have been applied, when one of them failed |
+//! | `DLQ:PARTITION:retried` | the next offset of a dead-letter topic that KAFKA RETRY looks at |
+//! | `DLQ:PARTITION:retried-done` | an offset there, and commands of that letter that have been applied when one failed again |
 //! | `from` | where RESUME FROM wants partitions without an offset to begin |
 //! | `TOPIC:id` | the id of the topic that the offsets belong to |
 use crate::command::{CommandError, Context};
@@ -32,6 +34,14 @@ pub fn offset_field(topic: &str, partition: i32) -> String {
 
 pub fn done_field(topic: &str, partition: i32) -> String {
     format!("{topic}:{partition}:done")
+}
+
+pub fn retried_field(topic: &str, partition: i32) -> String {
+    format!("{topic}:{partition}:retried")
+}
+
+pub fn retried_done_field(topic: &str, partition: i32) -> String {
+    format!("{topic}:{partition}:retried-done")
 }
 
 pub fn id_field(topic: &str) -> String {

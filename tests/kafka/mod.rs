@@ -14,8 +14,12 @@ struct Kafka {
 
 impl Kafka {
     fn new(partitions: i32) -> Self {
-        let cluster = MockCluster::new(1).expect("a cluster");
-        cluster.create_topic("t", partitions, 1).expect("a topic");
+        Kafka::of(1, partitions)
+    }
+
+    fn of(brokers: i32, partitions: i32) -> Self {
+        let cluster = MockCluster::new(brokers).expect("a cluster");
+        cluster.create_topic("t", partitions, brokers).expect("a topic");
         let producer = ClientConfig::new()
             .set("bootstrap.servers", cluster.bootstrap_servers())
             .set("linger.ms", "1")
@@ -203,6 +207,77 @@ fn a_record_that_fails_is_skipped_or_kept_aside() {
     assert!(shown.contains("value no document") && shown.contains("offset 1 "), "{shown}");
     let Value::Array(errors) = ask(&server, "KAFKA ERRORS skip COUNT 5") else { panic!("no errors") };
     assert_eq!(errors.len(), 2, "{errors:?}");
+}
+
+#[test]
+fn dead_letters_are_tried_again() {
+    let kafka = Kafka::new(1);
+    kafka.cluster.create_topic("dead", 2, 1).expect("a topic");
+    let server = kafka.server();
+    for i in 0..3 {
+        kafka.send(0, &format!("k{i}"), Some("v"));
+    }
+    kafka.flush();
+    for (name, on_error) in [("s", "STREAM dead"), ("d", "DLQ dead")] {
+        ask(&server, &format!("SET h:{name} text"));
+        ask(
+            &server,
+            &format!(
+                r#"KAFKA CREATE {name} TOPIC t DO "INCR n:{name}" DO "HSET h:{name} {{key}} {{value}}" DO "INCR m:{name}" ON ERROR {on_error}"#
+            ),
+        );
+        wait(&server, name, 0, 2);
+        until("the figure", || info(&server, name, "dead-letters") == "3");
+        let retry = |line: &str| match ask(&server, line) {
+            Value::Map(pairs) => {
+                pairs.iter().map(|(k, v)| format!("{} {}", show(k), show(v))).collect::<String>()
+            }
+            other => panic!("{other:?}"),
+        };
+        let all = format!("KAFKA RETRY {name}");
+        assert_eq!(retry(&all).split_whitespace().collect::<Vec<_>>(), ["applied", "0", "failed", "3"]);
+        ask(&server, &format!("DEL h:{name}"));
+        // Of a pipeline that stands still, too.
+        ask(&server, &format!("KAFKA PAUSE {name}"));
+        let one = retry(&format!("{all} COUNT 1"));
+        assert_eq!(one.split_whitespace().collect::<Vec<_>>(), ["applied", "1", "failed", "0"]);
+        assert_eq!(retry(&all).split_whitespace().collect::<Vec<_>>(), ["applied", "2", "failed", "0"]);
+        assert_eq!(retry(&all).split_whitespace().collect::<Vec<_>>(), ["applied", "0", "failed", "0"]);
+        // No command of theirs was run twice, and none left out.
+        for key in ["n", "m"] {
+            assert_eq!(text(&server, &format!("GET {key}:{name}")), "3");
+        }
+        assert_eq!(text(&server, &format!("HLEN h:{name}")), "3");
+        assert_eq!(info(&server, name, "retried"), "3");
+    }
+    assert_eq!(text(&server, "XLEN dead"), "0");
+    ask(&server, r#"KAFKA CREATE plain TOPIC t DO "INCR n""#);
+    let Err(ExecuteError::Reply(error)) = run(&server, "KAFKA RETRY plain") else { panic!("it keeps none") };
+    assert!(error.contains("keeps no dead letters"), "{error}");
+}
+
+#[test]
+fn leaders_change_under_a_pipeline() {
+    let kafka = Kafka::of(3, 2);
+    let server = kafka.server();
+    ask(&server, r#"KAFKA CREATE p TOPIC t DO "INCR n" DO "RPUSH l:{partition} {value}""#);
+    let mut sent = [0; 2];
+    for round in 0..6 {
+        for p in 0..2 {
+            kafka.cluster.partition_leader("t", p, Some(1 + (round + p) % 3)).expect("a leader");
+            for _ in 0..50 {
+                kafka.send(p, "k", Some(&sent[p as usize].to_string()));
+                sent[p as usize] += 1;
+            }
+        }
+        kafka.flush();
+        (0..2).for_each(|p| wait(&server, "p", p, sent[p as usize] - 1));
+    }
+    assert_eq!(text(&server, "GET n"), "600");
+    for p in 0..2 {
+        let want: String = (0..300).map(|i| format!("{i} ")).collect();
+        assert_eq!(show(&ask(&server, &format!("LRANGE l:{p} 0 -1"))), want);
+    }
 }
 
 #[test]
