@@ -14,4 +14,4 @@ mod tail;
 
 pub use batch::Batch;
 pub use gate::{Gate, Unsure};
-pub use tail::{Chunk, Journal, Patience, Reader};
+pub use tail::{Behind, Chunk, Journal, Patience, Reader};

@@ -3,7 +3,7 @@
 //! Hot path: appending is one copy under one lock, and wakes a reader at most once for each time that it slept.
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -95,11 +95,22 @@ pub struct Patience {
     pub idle: Duration,
 }
 
+/// Who has so much waiting that clients should hold their writes back for a moment.
+#[derive(Clone, Copy, Debug)]
+#[repr(u8)]
+pub enum Behind {
+    /// A reader of the journal.
+    Reader = 1,
+    /// A snapshot, with entries that writers handed over.
+    Snapshot = 2,
+}
+
 /// The ordered stream of effects.
 #[derive(Default)]
 pub struct Journal {
     on: AtomicBool,
-    full: AtomicBool,
+    /// Bits of [`Behind`].
+    held: AtomicU8,
     tail: Mutex<Tail>,
     end: AtomicU64,
     arrived: Condvar,
@@ -113,10 +124,21 @@ impl Journal {
         self.on.load(Ordering::Relaxed)
     }
 
-    /// Whether so much waits for a reader that clients should hold their writes back for a moment.
+    /// Whether clients should hold their writes back for a moment.
     #[inline]
     pub fn is_full(&self) -> bool {
-        self.full.load(Ordering::Relaxed)
+        self.held.load(Ordering::Relaxed) != 0
+    }
+
+    /// Has writes held back, or no longer, on account of one of those who follow them.
+    pub fn hold(&self, who: Behind, on: bool) {
+        let bit = who as u8;
+        // It changes seldom, and is set often.
+        match (self.held.load(Ordering::Relaxed) & bit != 0, on) {
+            (false, true) => drop(self.held.fetch_or(bit, Ordering::Relaxed)),
+            (true, false) => drop(self.held.fetch_and(!bit, Ordering::Relaxed)),
+            _ => {}
+        }
     }
 
     /// The offset after the last byte.
@@ -137,7 +159,7 @@ impl Journal {
             tail.growing.extend_from_slice(batch.bytes());
             if tail.growing.len() >= CHUNK_BYTES {
                 tail.seal();
-                self.full.store(tail.waiting() > FULL_BYTES, Ordering::Relaxed);
+                self.hold(Behind::Reader, tail.waiting() > FULL_BYTES);
             }
         }
         let end = tail.end();
@@ -237,7 +259,7 @@ impl Reader {
             reader.1 = at;
         }
         tail.trim();
-        journal.full.store(tail.waiting() > FULL_BYTES, Ordering::Relaxed);
+        journal.hold(Behind::Reader, tail.waiting() > FULL_BYTES);
         Some(chunk)
     }
 }
@@ -249,7 +271,7 @@ impl Drop for Reader {
         if tail.readers.is_empty() {
             self.journal.on.store(false, Ordering::Release);
         }
-        self.journal.full.store(false, Ordering::Relaxed);
+        self.journal.hold(Behind::Reader, false);
         tail.trim();
         let end = tail.end();
         self.journal.end.store(end, Ordering::Release);

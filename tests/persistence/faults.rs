@@ -378,3 +378,32 @@ fn a_torn_tail_is_cut_or_refused_as_configured() {
         disk.kill();
     }
 }
+
+/// Writers that outrun a snapshot have what they overwrite written first, not kept.
+#[test]
+fn a_snapshot_on_a_slow_disk_keeps_little_in_memory() {
+    const KEYS: usize = 10_000;
+    let disk = FaultDisk::new(seed());
+    let server = start(&disk, &[]).expect("it starts");
+    let mut client = server.client();
+    let mut write = |value: &str| {
+        for i in 0..KEYS {
+            client.execute(["SET", &format!("key:{i}"), &value.repeat(2000)]).expect("it is written");
+        }
+    };
+    write("a");
+    disk.slow(Op::Write, Duration::from_millis(2));
+    // A little compression would leave a little to write.
+    run(&server, "CONFIG SET rdbcompression no").expect("it is set");
+    run(&server, "BGSAVE").expect("it begins");
+    write("b");
+    until("the save's end", || info(&server, "rdb_bgsave_in_progress") == "0");
+    let peak: usize = info(&server, "rdb_last_cow_size").parse().expect("a number");
+    assert!((1 << 20..8 << 20).contains(&peak), "{peak} bytes of 20 MB waited");
+    drop(server);
+    let server = start(&disk, &[]).expect("it starts");
+    for i in [0, KEYS / 2, KEYS - 1] {
+        let value = run(&server, &format!("GET key:{i}")).expect("it is there");
+        assert_eq!(value.as_str().map(|v| &v[..2]), Some("aa"), "the dump is as of the cut");
+    }
+}

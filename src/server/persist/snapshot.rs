@@ -17,6 +17,7 @@ use crate::aof;
 use crate::aof::BaseFormat;
 use crate::command::Env;
 use crate::command::view::lru_clock;
+use crate::journal::{Behind, Journal};
 use crate::keyspace::{Capture, Locked};
 use crate::rdb;
 use crate::rdb::encode::{self, Access, Options};
@@ -79,6 +80,7 @@ pub struct Snapshot {
     tells: Tells,
     stripes: [Mutex<(usize, Vec<u8>)>; STRIPES],
     pieces: Mutex<VecDeque<Piece>>,
+    journal: Arc<Journal>,
     pub progress: Arc<Progress>,
     /// Keys and keys with a TTL by database, at the cut.
     sizes: Vec<(u64, u64)>,
@@ -100,6 +102,10 @@ impl Capture for Snapshot {
             self.empty_stripe(&mut stripe);
         }
         stripe.0 = db;
+        if stripe.1.capacity() == 0 {
+            // Grown by doubling it would take up to twice as much while it waits.
+            stripe.1.reserve_exact(STRIPE_BYTES + STRIPE_BYTES / 4);
+        }
         let before = stripe.1.len();
         self.encode(&mut stripe.1, cell);
         self.progress.keys.fetch_add(1, Relaxed);
@@ -149,6 +155,7 @@ impl Snapshot {
             format,
             stripes: Default::default(),
             pieces: Mutex::default(),
+            journal: env.journal.clone(),
             progress,
             sizes,
             version: if fields_expire { rdb::VERSION_FIELD_TTL } else { rdb::VERSION },
@@ -173,6 +180,10 @@ impl Snapshot {
     fn note_waiting(&self, bytes: usize) {
         let waiting = self.progress.waiting.fetch_add(bytes, Relaxed) + bytes;
         self.progress.waiting_peak.fetch_max(waiting, Relaxed);
+        // Writers that outrun the walker would have the whole data set twice in memory.
+        if waiting > WAITING_BYTES {
+            self.journal.hold(Behind::Snapshot, true);
+        }
     }
 
     fn hand_over(&self, piece: Piece, bytes: usize) {
@@ -262,6 +273,9 @@ impl Snapshot {
 
 /// A delayed snapshot looks up so often, in case it is to stop.
 const NAP: Duration = Duration::from_millis(5);
+
+/// From so much on that commands have handed over and that is not written, clients hold their writes back.
+const WAITING_BYTES: usize = 4 << 20;
 
 /// How often a long snapshot says how far it is.
 const REPORT_EVERY: Duration = Duration::from_secs(5);
@@ -355,11 +369,20 @@ impl Walk<'_> {
     fn put_pieces(&mut self) {
         loop {
             let piece = self.snapshot.pieces.lock().pop_front();
-            let Some(piece) = piece else { return };
-            if let Piece::Encoded(_, bytes) = &piece {
-                self.snapshot.progress.waiting.fetch_sub(bytes.len(), Relaxed);
+            let bytes = match &piece {
+                Some(Piece::Encoded(_, bytes)) => bytes.len(),
+                _ => 0,
+            };
+            let over = piece.is_none();
+            piece.into_iter().for_each(|piece| self.put(piece));
+            let waiting = self.snapshot.progress.waiting.fetch_sub(bytes, Relaxed) - bytes;
+            // Not only after a piece: whoever handed the last one over may set it later than this cleared it.
+            if waiting < WAITING_BYTES / 2 {
+                self.snapshot.journal.hold(Behind::Snapshot, false);
             }
-            self.put(piece);
+            if over {
+                return;
+            }
         }
     }
 
