@@ -17,4 +17,5 @@ pub mod server;
 pub mod txn;
 pub mod value;
 
-pub use embed::{Builder, ExecuteError, LocalClient, Server, StartError, Value};
+pub use base::clock::Clock;
+pub use embed::{Builder, ExecuteError, Faults, LocalClient, Server, Snapshot, StartError, Value};

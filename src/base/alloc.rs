@@ -56,6 +56,15 @@ pub fn used() -> usize {
     (sum as isize).max(0) as usize
 }
 
+/// The allocator below, as INFO and `--version` name it.
+pub fn name() -> &'static str {
+    if installed() && cfg!(all(feature = "jemalloc", not(target_env = "msvc"))) {
+        "jemalloc-5.3.0"
+    } else {
+        "libc"
+    }
+}
+
 /// Whether a `Counting` has served an allocation.
 pub fn installed() -> bool {
     INSTALLED.load(Relaxed)

@@ -19,7 +19,8 @@ pub struct Clock(Source);
 
 #[derive(Clone)]
 enum Source {
-    Real(Ticker),
+    /// And how far it was moved on, in milliseconds.
+    Real(Ticker, Arc<AtomicU64>),
     Manual(Arc<Manual>),
 }
 
@@ -32,11 +33,16 @@ struct Manual {
 impl Clock {
     /// The system's time. The first call in a process takes a few milliseconds to calibrate.
     pub fn real() -> Self {
-        Clock(Source::Real(*TICKER.get_or_init(Ticker::calibrate)))
+        Clock(Source::Real(*TICKER.get_or_init(Ticker::calibrate), Arc::default()))
+    }
+
+    /// A clock that stands at the first moment of 2024 (UTC) until advanced.
+    pub fn manual() -> Self {
+        Clock::manual_at(1_704_067_200_000)
     }
 
     /// A clock that stands at `start_unix_ms` until advanced.
-    pub fn manual(start_unix_ms: u64) -> Self {
+    pub fn manual_at(start_unix_ms: u64) -> Self {
         Clock(Source::Manual(Arc::new(Manual {
             start_ms: start_unix_ms,
             elapsed_ns: AtomicU64::new(0),
@@ -48,7 +54,7 @@ impl Clock {
     #[inline]
     pub fn now_ms(&self) -> u64 {
         match &self.0 {
-            Source::Real(_) => unix().as_millis() as u64,
+            Source::Real(_, ahead) => unix().as_millis() as u64 + ahead.load(Ordering::Relaxed),
             Source::Manual(m) => m.start_ms + m.elapsed_ns.load(Ordering::Acquire) / 1_000_000,
         }
     }
@@ -57,7 +63,7 @@ impl Clock {
     #[inline]
     pub fn now_us(&self) -> u64 {
         match &self.0 {
-            Source::Real(_) => unix().as_micros() as u64,
+            Source::Real(_, ahead) => unix().as_micros() as u64 + ahead.load(Ordering::Relaxed) * 1000,
             Source::Manual(m) => {
                 m.start_ms.saturating_mul(1000) + m.elapsed_ns.load(Ordering::Acquire) / 1000
             }
@@ -68,7 +74,7 @@ impl Clock {
     #[inline]
     pub fn ticks(&self) -> u64 {
         match &self.0 {
-            Source::Real(t) => t.read(),
+            Source::Real(t, _) => t.read(),
             Source::Manual(m) => m.elapsed_ns.load(Ordering::Acquire),
         }
     }
@@ -77,9 +83,16 @@ impl Clock {
         matches!(self.0, Source::Manual(_))
     }
 
-    /// Moves a manual clock on and tells its listeners, on this thread. Panics on the real clock.
+    /// Moves a manual clock on and tells its listeners, on this thread. The real clock goes on by itself, and from now on
+    /// is so many whole milliseconds ahead of the system's; `ticks` is not.
     pub fn advance(&self, by: Duration) {
-        let Source::Manual(m) = &self.0 else { panic!("only a manual clock can be advanced") };
+        let m = match &self.0 {
+            Source::Manual(m) => m,
+            Source::Real(_, ahead) => {
+                ahead.fetch_add(u64::try_from(by.as_millis()).unwrap_or(0), Ordering::Relaxed);
+                return;
+            }
+        };
         m.elapsed_ns.fetch_add(by.as_nanos() as u64, Ordering::AcqRel);
         // Called without the lock: a listener may register another.
         let callbacks = m.callbacks.lock().clone();
@@ -195,7 +208,7 @@ mod tests {
 
     #[test]
     fn a_manual_clock_moves_only_when_advanced() {
-        let c = Clock::manual(1_700_000_000_000);
+        let c = Clock::manual_at(1_700_000_000_000);
         let twin = c.clone();
         assert!(c.is_manual());
         assert_eq!((c.now_ms(), c.now_us(), c.ticks()), (1_700_000_000_000, 1_700_000_000_000_000, 0));
@@ -210,7 +223,7 @@ mod tests {
 
     #[test]
     fn listeners_hear_the_new_time() {
-        let c = Clock::manual(5);
+        let c = Clock::manual_at(5);
         let heard = Arc::new(AtomicU64::new(0));
         let (h, inner) = (heard.clone(), c.clone());
         c.on_advance(Box::new(move |ms| {

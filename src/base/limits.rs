@@ -112,7 +112,7 @@ limits! {
     /// Records that are applied in one step, at most.
     kafka_batch_records: AtomicUsize = 128,
     /// Microseconds that such a step should take, at most.
-    kafka_batch_us: AtomicU64 = 200,
+    kafka_batch_us: AtomicU64 = 50,
     /// Of records that are fetched ahead, by each pipeline.
     kafka_buffer_bytes: AtomicUsize = 64 << 20,
     /// Report encodings as Redis 7.0 does, which knows no packed lists and string sets (`compat-version 7.0`).

@@ -61,6 +61,8 @@ pub mod bar {
     pub const SAVE_FAILED: u32 = 2;
     /// The append-only file could not be written.
     pub const AOF_FAILED: u32 = 4;
+    /// Nothing is kept out, but faults or a record are asked for.
+    pub const REHEARSAL: u32 = 8;
 }
 
 /// Counters that commands read.

@@ -55,6 +55,8 @@ pub struct Session {
     pub journaled: u64,
     /// The command that runs next was let in before, and goes on in the slow lane.
     pub admitted: bool,
+    /// The command that runs next waits until then, Unix milliseconds.
+    pub delayed_until: Option<u64>,
     /// Set by a command that ends the connection once its reply is sent (QUIT).
     pub quit: bool,
 }
@@ -77,6 +79,7 @@ impl Session {
             no_touch: false,
             journaled: 0,
             admitted: false,
+            delayed_until: None,
             quit: false,
         }
     }

@@ -68,7 +68,7 @@ pub static TABLE: &[Directive] = &[
     d("kafka-connection").special(CONNECTIONS, "").multi_arg().sensitive(),
     d("kafka-pipeline").special(PIPELINES, "").multi_arg().immutable().hidden(),
     d("kafka-batch-records").int(1, 1 << 16, "128").bind(|l, v| l.kafka_batch_records.set(size(v))),
-    d("kafka-batch-us").int(1, 1_000_000, "200").bind(|l, v| l.kafka_batch_us.set(unsigned(v))),
+    d("kafka-batch-us").int(1, 1_000_000, "50").bind(|l, v| l.kafka_batch_us.set(unsigned(v))),
     d("kafka-buffer-bytes").memory(1 << 20, LONG, "64mb").bind(|l, v| l.kafka_buffer_bytes.set(size(v))),
     // Network.
     d("bind").special(BIND, "* -::*").multi_arg(),

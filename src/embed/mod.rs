@@ -2,7 +2,10 @@
 //!
 //! `Server::builder()` takes directives in redis.conf's grammar; `start` wires everything and listens. Dropping the
 //! server closes its sockets, ends its connections and joins its threads.
+#![deny(missing_docs)]
 mod client;
+mod faults;
+mod keep;
 mod value;
 
 use std::collections::HashMap;
@@ -13,6 +16,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use client::{ExecuteError, LocalClient};
+pub use faults::Faults;
+pub use keep::Snapshot;
 pub use value::Value;
 
 use crate::base::clock::Clock;
@@ -25,6 +30,7 @@ use crate::config::{Config, LoadError};
 use crate::net::{GuardedDoor, Listeners, Net, NetConfig};
 use crate::server::engine::Setup;
 use crate::server::persist::{LoadError as DataError, Persistence};
+use crate::server::rehearsal::Rehearsal;
 use crate::server::shutdown::Control;
 use crate::server::{Engine, Worker, all_commands, assemble, cron};
 
@@ -36,6 +42,7 @@ const SHARDS_EMBEDDED: usize = 16;
 /// Why a server did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
+    /// A directive is unknown, or its arguments are wrong.
     #[error("{0}")]
     Config(#[from] LoadError),
     /// An address or path to listen on was refused.
@@ -47,6 +54,7 @@ pub enum StartError {
     /// A pipeline of the configuration is wrong.
     #[error("{0}")]
     Kafka(String),
+    /// The system has no thread for it.
     #[error("cannot start a thread: {0}")]
     Io(#[from] std::io::Error),
 }
@@ -63,6 +71,7 @@ pub struct Builder {
     /// Whether files are looked for: an embedded server touches none unless it is given a directory or told to append.
     files: bool,
     disk: Option<Arc<dyn Disk>>,
+    record: usize,
 }
 
 impl Builder {
@@ -77,6 +86,7 @@ impl Builder {
             free_port: false,
             files: false,
             disk: None,
+            record: 0,
         }
     }
 
@@ -92,6 +102,7 @@ impl Builder {
             free_port,
             files: true,
             disk: None,
+            record: 0,
         }
     }
 
@@ -132,6 +143,21 @@ impl Builder {
         self
     }
 
+    /// Keeps its files in this directory, and loads what is there. Without this (or a directive that names files) a server
+    /// touches none.
+    pub fn dir(self, path: impl AsRef<std::path::Path>) -> Self {
+        let path = path.as_ref().to_string_lossy();
+        let quoted: String =
+            path.chars().flat_map(|c| if "\"\\".contains(c) { vec!['\\', c] } else { vec![c] }).collect();
+        self.config("dir", &format!("\"{quoted}\""))
+    }
+
+    /// Keeps so many of the latest commands that clients on sockets send, for [`Server::commands`].
+    pub fn record_commands(mut self, most: usize) -> Self {
+        self.record = most;
+        self
+    }
+
     /// Keeps the data on this file system, not the real one: for tests of what happens when it fails.
     #[doc(hidden)]
     pub fn disk(mut self, disk: Arc<dyn Disk>) -> Self {
@@ -151,8 +177,12 @@ impl Builder {
 
     /// Wires everything, loads the data if there is any to look for, and listens.
     pub fn start(self) -> Result<Server, StartError> {
-        let files = self.files;
+        let (files, record) = (self.files, self.record);
         let server = self.prepare()?;
+        if record > 0 {
+            let env = server.engine.env();
+            env.service::<Rehearsal>().record_commands(env, record);
+        }
         if files {
             server.load()?;
         }
@@ -269,6 +299,13 @@ pub struct Server {
 }
 
 impl Server {
+    /// The beginning of every embedded server: in memory, without sockets, on the system's clock.
+    ///
+    /// ```
+    /// let server = tidewater::Server::builder().port(0).config("maxmemory", "10mb").start()?;
+    /// println!("{}", server.url().unwrap());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn builder() -> Builder {
         Builder::new()
     }
@@ -291,10 +328,12 @@ impl Server {
         self.engine.env().service::<Arc<crate::kafka::Kafka>>()
     }
 
+    /// What runs the commands, for code inside the crate's own layers.
     pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
 
+    /// The configuration as it is now.
     pub fn config(&self) -> &Arc<Config> {
         &self.config
     }
@@ -309,6 +348,7 @@ impl Server {
         self.addr
     }
 
+    /// The port of [`Server::addr`].
     pub fn port(&self) -> Option<u16> {
         self.addr.map(|a| a.port())
     }
@@ -318,9 +358,22 @@ impl Server {
         self.addr.map(|a| format!("redis://{a}"))
     }
 
-    /// Moves a manual clock on.
+    /// Moves the server's clock on: keys and fields expire, blocked commands time out, TIME and stream ids follow. The
+    /// real clock is that much ahead from now on, and what is due in the background follows within 100 ms.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// let server = tidewater::Server::builder().clock(tidewater::Clock::manual()).start()?;
+    /// server.execute(["SET", "session", "x", "EX", "60"])?;
+    /// server.advance(Duration::from_secs(61));
+    /// assert!(server.execute(["GET", "session"])?.is_null());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
+        if !self.clock.is_manual() {
+            return cron::end_due_waits(&self.engine);
+        }
         let mut cron = self.cron_worker.lock();
         let worker = cron.get_or_insert_with(|| self.engine.slow_worker());
         cron::tick(&self.engine, worker);

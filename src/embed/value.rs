@@ -3,21 +3,29 @@
 /// A reply, in RESP3's terms.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Value {
+    /// Nothing: no key, no element.
     Null,
+    /// True or false.
     Bool(bool),
+    /// An integer.
     Int(i64),
+    /// A number with a fraction, as scores are.
     Double(f64),
     /// Digits of a number too large for `Int`.
     BigNumber(String),
     /// A status, such as `OK`.
     Simple(String),
+    /// A string of bytes.
     Bulk(Vec<u8>),
     /// Text in a format, such as `txt`.
     Verbatim(String, Vec<u8>),
     /// An error inside an array; one that is the whole reply is `execute`'s error.
     Error(String),
+    /// Values in order.
     Array(Vec<Value>),
+    /// Values in no order.
     Set(Vec<Value>),
+    /// Pairs, in the order in which the server gave them.
     Map(Vec<(Value, Value)>),
     /// A message that no request asked for, or the confirmation of a subscription.
     Push(Vec<Value>),
@@ -33,10 +41,12 @@ impl Value {
         }
     }
 
+    /// The number of an integer.
     pub fn as_int(&self) -> Option<i64> {
         if let Value::Int(n) = self { Some(*n) } else { None }
     }
 
+    /// Whether it is nothing.
     pub fn is_null(&self) -> bool {
         *self == Value::Null
     }

@@ -36,7 +36,7 @@ const ASK_ID: Duration = Duration::from_millis(300);
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// How often the pipeline's hash is looked at when nothing comes.
 const IDLE: Duration = Duration::from_millis(500);
-const RUNNER_NICE: i32 = 5;
+const RUNNER_NICE: i32 = 10;
 const BACKOFF_MIN: Duration = Duration::from_millis(100);
 const BACKOFF_MAX: Duration = Duration::from_secs(10);
 /// Records taken from librdkafka at once.

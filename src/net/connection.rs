@@ -682,11 +682,12 @@ impl Connection {
         self.client.set_flag(flag::BLOCKED, true);
         let client = self.client.clone();
         let left = Duration::from_millis(until.saturating_sub(env.clock.now_ms()));
+        let delayed = self.session.as_ref().is_some_and(|s| s.delayed_until.is_some());
         let timer = tokio::time::sleep(left);
         let end = tokio::select! {
             e = poll_fn(|cx| match self.poll_meanwhile(cx) {
                 Poll::Ready(e) => Poll::Ready(Err(e)),
-                Poll::Pending if !env.paused.load(Ordering::Relaxed) => Poll::Ready(Ok(())),
+                Poll::Pending if !delayed && !env.paused.load(Ordering::Relaxed) => Poll::Ready(Ok(())),
                 Poll::Pending => Poll::Pending,
             }) => e,
             () = timer => Ok(()),

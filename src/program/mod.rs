@@ -71,7 +71,8 @@ pub fn run(args: &[String]) -> ExitCode {
 
 fn version() -> String {
     format!(
-        "Tidewater {VERSION}, Redis server v={REDIS_VERSION} sha=00000000:0 malloc=jemalloc-5.3.0 bits={} build=0",
+        "Tidewater {VERSION}, Redis server v={REDIS_VERSION} sha=00000000:0 malloc={} bits={} build=0",
+        crate::base::alloc::name(),
         usize::BITS
     )
 }

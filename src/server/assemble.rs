@@ -15,6 +15,7 @@ use crate::server::meter::Meter;
 use crate::server::migrate::Links;
 use crate::server::observer::Observers;
 use crate::server::persist::Persistence;
+use crate::server::rehearsal::Rehearsal;
 use crate::server::slowlog::SlowLog;
 
 /// An engine with every service wired. `setup.services` holds what the caller brings: a `Config`, if there is one,
@@ -29,6 +30,7 @@ pub fn assemble(mut setup: Setup) -> Arc<Engine> {
     setup.services.add(Arc::new(Meter::default()));
     setup.services.add(Arc::new(ReplicationId::default()));
     setup.services.add(Arc::new(Links::default()));
+    setup.services.add(Arc::new(Rehearsal::default()));
     if setup.services.find::<Persistence>().is_none() {
         setup.services.add(Arc::new(Persistence::default()));
     }

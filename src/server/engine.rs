@@ -21,6 +21,7 @@ use crate::keyspace::{Keyspace, ShardSet, Waiter};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
 use crate::server::evict::{Evictor, Room};
+use crate::server::rehearsal::{Fault, Rehearsal};
 use crate::server::slow::SlowLane;
 
 /// How a call ended.
@@ -155,7 +156,18 @@ impl Engine {
             return Called::Done;
         }
         let mark = reply.mark();
-        let called = match self.admit(worker, session, args) {
+        let rehearsed = env.barred.load(Ordering::Relaxed) & bar::REHEARSAL != 0
+            && !session.admitted
+            && !session.client.has_flag(flag::LOCAL);
+        let admitted = self.admit(worker, session, args);
+        if rehearsed && !matches!(admitted, Ok(Admitted::Paused(_))) {
+            env.service::<Rehearsal>().note(args);
+        }
+        let called = match admitted {
+            Ok(Admitted::Dropped) => {
+                session.client.close(false);
+                return Called::Done;
+            }
             Ok(Admitted::Run(command)) => self.run(worker, session, reply, command, args),
             Ok(Admitted::Queued) => {
                 reply.simple("QUEUED");
@@ -229,6 +241,11 @@ impl Engine {
         if !session.authenticated && !command.flags.has(Flags::NO_AUTH) && !env.requirepass.read().is_empty()
         {
             return Err(refuse(CommandError::NO_AUTH));
+        }
+        if env.barred.load(Ordering::Relaxed) & bar::REHEARSAL != 0
+            && let Some(instead) = rehearse(env, session, command).map_err(refuse)?
+        {
+            return Ok(instead);
         }
         // Those that run inside MULTI (MULTI itself, WATCH) say by themselves what is wrong.
         if session.in_multi() && command.flags.has(Flags::NO_MULTI) && !command.flags.has(Flags::UNQUEUED) {
@@ -617,6 +634,8 @@ enum Admitted<'e> {
     Run(&'e Command),
     Queued,
     Paused(u64),
+    /// Its connection is to end, without a reply.
+    Dropped,
 }
 
 struct Refused {
@@ -640,6 +659,35 @@ fn worker(env: &Env, lane: Lane) -> Worker {
 }
 
 /// What is said to a command that a bar keeps out.
+/// What a fault has happen to a command; `None` lets it go on.
+fn rehearse<'a>(
+    env: &Env,
+    session: &mut Session,
+    command: &Command,
+) -> Result<Option<Admitted<'a>>, CommandError> {
+    if session.admitted || session.client.has_flag(flag::LOCAL) {
+        return Ok(None);
+    }
+    let now = env.clock.now_ms();
+    if let Some(until) = session.delayed_until {
+        if now < until {
+            return Ok(Some(Admitted::Paused(until)));
+        }
+        session.delayed_until = None;
+        return Ok(None);
+    }
+    match env.service::<Rehearsal>().meet(command) {
+        Fault::None => Ok(None),
+        Fault::Error(error) => Err(error),
+        Fault::Drop => Ok(Some(Admitted::Dropped)),
+        Fault::Delay(by) => {
+            let until = now.saturating_add(by.as_millis() as u64);
+            session.delayed_until = Some(until);
+            Ok(Some(Admitted::Paused(until)))
+        }
+    }
+}
+
 fn refused_by_bar(env: &Env, session: &Session, command: &Command, barred: u32) -> Result<(), CommandError> {
     let writes = command.flags.has(Flags::WRITE)
         || command.name == "ping"

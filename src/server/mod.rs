@@ -13,6 +13,7 @@ pub mod migrate;
 pub mod observer;
 pub mod persist;
 pub mod process;
+pub mod rehearsal;
 pub mod shutdown;
 pub mod slow;
 pub mod slowlog;

@@ -7,7 +7,7 @@ use tidewater::base::clock::Clock;
 use tidewater::{ExecuteError, Server, Value};
 
 fn manual() -> Server {
-    Server::builder().clock(Clock::manual(1_700_000_000_000)).seed(7).start().unwrap()
+    Server::builder().clock(Clock::manual_at(1_700_000_000_000)).seed(7).start().unwrap()
 }
 
 fn ok() -> Value {
@@ -196,4 +196,143 @@ fn shutdown_closes_the_sockets_of_an_embedded_server() {
     assert_eq!(server.execute(["PING"]), Err(ExecuteError::Closed));
     drop(server);
     assert_closed(addr);
+}
+
+/// A connection that speaks in lines.
+struct Line(TcpStream);
+
+impl Line {
+    fn to(server: &Server) -> Self {
+        let stream = TcpStream::connect(server.addr().unwrap()).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        Line(stream)
+    }
+
+    /// The first bytes of what comes back; none when the server hangs up.
+    fn ask(&mut self, line: &str) -> String {
+        self.0.write_all(format!("{line}\r\n").as_bytes()).unwrap();
+        let mut reply = [0; 256];
+        let n = self.0.read(&mut reply).unwrap_or(0);
+        String::from_utf8_lossy(&reply[..n]).into_owned()
+    }
+}
+
+#[test]
+fn faults_reach_clients_on_sockets_and_what_they_sent_is_kept() {
+    let server = Server::builder().port(0).record_commands(5).start().unwrap();
+    let (mut one, mut two) = (Line::to(&server), Line::to(&server));
+    assert_eq!(one.ask("SET k v"), "+OK\r\n");
+    server.faults().error("set", "OOM no more");
+    server.faults().error("CONFIG|GET", "ERR not today");
+    assert_eq!(one.ask("SET k w"), "-OOM no more\r\n");
+    assert_eq!(one.ask("CONFIG GET port"), "-ERR not today\r\n");
+    assert_eq!(one.ask("CONFIG RESETSTAT"), "+OK\r\n");
+    assert_eq!(server.execute(["GET", "k"]), Ok("v".into()), "the test's own hand is free");
+    server.faults().clear();
+    assert_eq!(one.ask("SET k w"), "+OK\r\n");
+    let sent: Vec<String> =
+        server.commands().iter().map(|c| String::from_utf8_lossy(&c.join(&b' ')).into_owned()).collect();
+    assert_eq!(sent, ["SET k v", "SET k w", "CONFIG GET port", "CONFIG RESETSTAT", "SET k w"]);
+    // One waits, the other does not.
+    server.faults().delay("GET", Duration::from_millis(150));
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        let late = scope.spawn(|| (one.ask("GET k"), began.elapsed()));
+        assert_eq!(two.ask("PING"), "+PONG\r\n");
+        assert!(began.elapsed() < Duration::from_millis(150));
+        let (reply, took) = late.join().unwrap();
+        assert_eq!(reply, "$1\r\nw\r\n");
+        assert!(took >= Duration::from_millis(149), "{took:?}");
+    });
+    server.faults().clear();
+    server.faults().drop_connection_after(2);
+    assert_eq!(one.ask("PING"), "+PONG\r\n");
+    assert_eq!(two.ask("PING"), "+PONG\r\n");
+    assert_eq!(one.ask("INCR n"), "", "it hung up");
+    assert_eq!(two.ask("EXISTS n"), ":0\r\n");
+}
+
+#[test]
+fn any_language_has_the_clock_and_the_faults() {
+    let server = Server::builder().port(0).config("enable-debug-command", "yes").start().unwrap();
+    let mut client = Line::to(&server);
+    assert_eq!(client.ask("SET k v EX 100"), "+OK\r\n");
+    std::thread::scope(|scope| {
+        let mut waiter = Line::to(&server);
+        let waits = scope.spawn(move || waiter.ask("BLPOP none 99"));
+        while blocked(&server) == 0 {
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        assert_eq!(client.ask("DEBUG CLOCK ADVANCE 100000"), "+OK\r\n");
+        assert_eq!(waits.join().unwrap(), "*-1\r\n");
+    });
+    assert_eq!(client.ask("GET k"), "$-1\r\n");
+    assert_eq!(client.ask("DEBUG FAULT ERROR get \"ERR as ordered\""), "+OK\r\n");
+    assert_eq!(client.ask("GET k"), "-ERR as ordered\r\n");
+    assert_eq!(client.ask("DEBUG FAULT CLEAR"), "+OK\r\n");
+    assert_eq!(client.ask("GET k"), "$-1\r\n");
+    assert_eq!(client.ask("DEBUG FAULT DROP 0"), "+OK\r\n");
+    assert_eq!(client.ask("GET k"), "");
+    assert!(Line::to(&server).ask("DEBUG CLOCK ADVANCE -1").starts_with("-ERR"));
+    assert!(Line::to(&server).ask("DEBUG FAULT").starts_with("-ERR"));
+    // A server that does not allow it.
+    let closed = Server::builder().port(0).config("enable-debug-command", "no").start().unwrap();
+    assert!(Line::to(&closed).ask("DEBUG CLOCK ADVANCE 1").starts_with("-ERR DEBUG command not allowed"));
+}
+
+#[test]
+fn a_snapshot_brings_everything_back() {
+    let manual = || {
+        let clock = Clock::manual_at(1_700_000_000_000);
+        Server::builder().clock(clock).config("enable-debug-command", "yes").start().unwrap()
+    };
+    let server = manual();
+    for line in [
+        "SET text v",
+        "SET soon v PX 5000",
+        "RPUSH list a b c",
+        "HSET hash f 1",
+        "HPEXPIRE hash 5000 FIELDS 1 f",
+        "ZADD zset 1.5 m",
+        "SADD set 1 2 3",
+        "XADD stream 1-1 f v",
+    ] {
+        server.execute(line.split(' ')).unwrap();
+    }
+    let mut third = server.client();
+    third.execute(["SELECT", "3"]).unwrap();
+    third.execute(["SET", "there", "too"]).unwrap();
+    let digest = |server: &Server| server.execute(["DEBUG", "DIGEST"]).unwrap();
+    let before = digest(&server);
+    let kept = server.snapshot().unwrap();
+    assert_eq!(kept.len(), 8);
+    server.flush();
+    assert_eq!(server.execute(["DBSIZE"]), Ok(0.into()));
+    server.execute(["SET", "other", "x"]).unwrap();
+    server.restore(&kept).unwrap();
+    assert_eq!(digest(&server), before);
+    assert_eq!(server.execute(["PTTL", "soon"]), Ok(5000.into()));
+    server.advance(Duration::from_secs(6));
+    // In another server, whose clock stands where that one's began.
+    let other = manual();
+    other.restore(&kept).unwrap();
+    assert_eq!(digest(&other), before);
+    server.restore(&kept).unwrap();
+    assert_eq!(server.execute(["EXISTS", "soon", "text", "hash"]), Ok(1.into()), "what was due is gone");
+}
+
+#[test]
+fn a_thousand_servers_in_one_process() {
+    let each = |_| {
+        for _ in 0..125 {
+            let server = Server::builder().port(0).start().unwrap();
+            assert_eq!(Line::to(&server).ask("INCR n"), ":1\r\n");
+        }
+    };
+    std::thread::scope(|scope| (0..8).for_each(|i| drop(scope.spawn(move || each(i)))));
+    // And many at once.
+    let servers: Vec<Server> = (0..200).map(|_| Server::builder().port(0).start().unwrap()).collect();
+    for server in &servers {
+        assert_eq!(Line::to(server).ask("INCR n"), ":1\r\n");
+    }
 }

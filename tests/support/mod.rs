@@ -23,7 +23,7 @@ pub struct Local {
 
 impl Local {
     pub fn new() -> Self {
-        let clock = Clock::manual(1_700_000_000_000);
+        let clock = Clock::manual_at(1_700_000_000_000);
         let engine = assemble(Setup {
             clock: clock.clone(),
             limits: Arc::default(),

@@ -14,10 +14,12 @@ use crate::command::{Arity, Command, CommandError, Context, Group, Outcome};
 use crate::config::Config;
 use crate::config::commands::is_local;
 use crate::resp::args::{Args, eq_nocase};
+use crate::server::cron;
 use crate::server::digest::{self, Digest};
 use crate::server::meter::Meter;
 use crate::server::persist::Persistence;
 use crate::server::process;
+use crate::server::rehearsal::Rehearsal;
 use crate::value::cell::{Cell, Kind};
 use crate::value::deque::ChunkView;
 
@@ -72,6 +74,8 @@ const SUBCOMMANDS: &[Sub] = &[
     ("crash-and-recover", -2, not_here),
     ("set-skip-checksum-validation", 3, skip_checksums),
     ("aof-flush-sleep", 3, aof_flush_sleep),
+    ("clock", 4, clock),
+    ("fault", -3, fault),
 ];
 
 fn debug(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
@@ -107,9 +111,45 @@ fn skip_checksums(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 /// Those that take everything down and up again lock for themselves.
 fn locks(args: Args<'_>) -> Locks {
     match args.get(1) {
-        Some(word) if eq_nocase(word, "reload") || eq_nocase(word, "loadaof") => Locks::Walk,
+        Some(word) if ["reload", "loadaof", "clock", "fault"].iter().any(|w| eq_nocase(word, w)) => {
+            Locks::Walk
+        }
         _ => Locks::All,
     }
+}
+
+/// DEBUG CLOCK ADVANCE milliseconds
+fn clock(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    if !eq_nocase(&args[2], "advance") {
+        return Err(CommandError::SYNTAX);
+    }
+    let ms = parse_i64(&args[3]).and_then(|n| u64::try_from(n).ok()).filter(|ms| *ms <= ADVANCE_MS_MAX);
+    ctx.env.clock.advance(Duration::from_millis(ms.ok_or(CommandError::NOT_INTEGER)?));
+    if let Some(engine) = ctx.service::<Persistence>().engine() {
+        cron::end_due_waits(&engine);
+    }
+    ctx.reply.ok();
+    Ok(())
+}
+
+/// About a century at once.
+const ADVANCE_MS_MAX: u64 = 100 * 365 * 86_400_000;
+
+/// DEBUG FAULT DELAY command milliseconds | ERROR command text | DROP commands | CLEAR
+fn fault(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
+    let (env, faults) = (ctx.env, ctx.service::<Rehearsal>());
+    let text = |i: usize| String::from_utf8_lossy(args.at(i)).into_owned();
+    let number =
+        |i: usize| parse_i64(args.at(i)).and_then(|n| u64::try_from(n).ok()).ok_or(CommandError::NOT_INTEGER);
+    match (text(2).to_ascii_lowercase().as_str(), args.len()) {
+        ("delay", 5) => faults.delay(env, &text(3), Duration::from_millis(number(4)?.min(ADVANCE_MS_MAX))),
+        ("error", 5) => faults.error(env, &text(3), &text(4)),
+        ("drop", 4) => faults.drop_after(env, number(3)?),
+        ("clear", 3) => faults.clear(),
+        _ => return Err(CommandError::SYNTAX),
+    }
+    ctx.reply.ok();
+    Ok(())
 }
 
 /// Runs `f` with everybody else held back.
@@ -492,6 +532,8 @@ fn show_help(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
         &[
             "CHANGE-REPL-ID",
             "    Take a new replication id.",
+            "CLOCK ADVANCE <milliseconds>",
+            "    Move the server's clock on.",
             "CONFIG-REWRITE-FORCE-ALL",
             "    CONFIG REWRITE with every directive, defaults included.",
             "DIGEST",
@@ -500,6 +542,8 @@ fn show_help(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
             "    A digest of each of these values.",
             "ERROR <text>",
             "    Answer this error.",
+            "FAULT DELAY <command> <milliseconds> | ERROR <command> <text> | DROP <commands> | CLEAR",
+            "    Have a command run late or answer an error, or a connection end after so many commands.",
             "HTSTATS <db>",
             "    Figures on a database's tables.",
             "HTSTATS-KEY <key>",

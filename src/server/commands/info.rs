@@ -350,7 +350,7 @@ fn memory(f: &Facts<'_>, out: &mut Text) {
     out.put("mem_clients_slaves", 0);
     out.put("mem_clients_normal", m.clients);
     out.zeros(&["mem_cluster_links", "mem_aof_buffer"]);
-    out.put("mem_allocator", if alloc::installed() { "jemalloc-5.3.0" } else { "system" });
+    out.put("mem_allocator", alloc::name());
     out.put("active_defrag_running", 0);
     out.put("lazyfree_pending_objects", f.env.reclaimer.pending());
     out.put("lazyfreed_objects", f.env.reclaimer.freed());

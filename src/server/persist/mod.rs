@@ -112,7 +112,7 @@ impl Persistence {
         self.figures.last_save_s.store(engine.env().clock.now_ms() / 1000, Relaxed);
     }
 
-    fn engine(&self) -> Option<Arc<Engine>> {
+    pub fn engine(&self) -> Option<Arc<Engine>> {
         self.engine.get()?.upgrade()
     }
 }
