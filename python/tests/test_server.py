@@ -88,7 +88,7 @@ def test_directives():
         assert config["maxmemory"] == str(10 * 1024 * 1024) and config["maxmemory-policy"] == "allkeys-lru"
         assert config["appendonly"] == "yes" and config["save"] == "3600 1" and config["hz"] == "10"
         with pytest.raises(redis.AuthenticationError):
-            redis.Redis(port=server.port).ping()
+            redis.Redis(port=server.port, retry=None).ping()
 
 
 def test_a_given_directory_stays(tmp_path):

@@ -30,17 +30,18 @@ Value = Union[str, int, float, bool, "os.PathLike[str]", Iterable[Union[str, int
 
 # The shell becomes the server (same process id) once it has left a watcher behind, which reads from a pipe whose other
 # end only this Python process holds. A line says that all is over; the end of the pipe, that this process is gone without
-# a word, however it ended: then the watcher ends the server and removes its directory. PR_SET_PDEATHSIG would need code
-# between fork and exec, which is not safe with threads, and it fires when the starting thread ends. (What has ended and
-# waits to be collected has no /proc/PID/exe any more.)
+# a word, however it ended: then the watcher ends the server and removes its directory. The watcher is the server's child,
+# so it knows by its parent whether the server is there, and never hits another process with the same id. PR_SET_PDEATHSIG
+# would need code between fork and exec, which is not safe with threads, and it fires when the starting thread ends.
 _LAUNCH = r"""
 exec 3<&0 </dev/null
 {
+    there() { read -r _ _ _ parent _ </proc/self/stat && [ "$parent" = $$ ]; }
     if ! read -r _ <&3; then
-        kill -TERM $$
+        if there; then kill -TERM $$; fi
         n=0
-        while [ -e /proc/$$/exe ] && [ $n -lt 250 ]; do sleep 0.02; n=$((n + 1)); done
-        kill -KILL $$
+        while there && [ $n -lt 250 ]; do sleep 0.02; n=$((n + 1)); done
+        if there; then kill -KILL $$; fi
         if [ -n "$0" ]; then rm -rf "$0"; fi
     fi
 } >/dev/null 2>&1 &
