@@ -13,6 +13,7 @@ import redis.clients.jedis.HostAndPort;
 import redis.clients.jedis.Jedis;
 import redis.clients.jedis.JedisPubSub;
 import redis.clients.jedis.Pipeline;
+import redis.clients.jedis.RedisClient;
 import redis.clients.jedis.RedisProtocol;
 import redis.clients.jedis.Response;
 import redis.clients.jedis.StreamEntryID;
@@ -70,13 +71,7 @@ final class JedisChecks {
     static void all() {
         group("connecting", c -> {
             Checks.equal(c.ping(), "PONG");
-            if (protocol == RedisProtocol.RESP2) {
-                try (Jedis anonymous = connect(config().password(null))) {
-                    Checks.fails(JedisDataException.class, "NOAUTH", () -> anonymous.get("k"));
-                }
-            } else {
-                Checks.fails(JedisDataException.class, "NOAUTH", () -> connect(config().password(null)).ping());
-            }
+            Checks.fails(JedisDataException.class, "NOAUTH", () -> connect(config().password(null)).ping());
             Checks.fails(JedisDataException.class, "WRONGPASS", () -> connect(config().password("wrong")).ping());
             try (Jedis three = connect(config().user("default").database(3).clientName("three"))) {
                 three.set("k", "in 3");
@@ -284,9 +279,14 @@ final class JedisChecks {
                 Checks.equal(other.clientKill(redis.clients.jedis.params.ClientKillParams.clientKillParams().id("" + c.clientId())), 1L);
             }
             Checks.fails(JedisConnectionException.class, "", () -> c.get("k"));
-            c.disconnect();
-            c.connect();
-            Checks.equal(c.get("k"), "v");
+            // A pool throws the broken connection away, and its next one is whole.
+            try (RedisClient pool = RedisClient.builder().hostAndPort(Checks.HOST, Checks.PORT).clientConfig(config().clientName("pooled").build()).build(); Jedis other = connect()) {
+                Checks.equal(pool.get("k"), "v");
+                String line = other.clientList().lines().filter(l -> l.contains("name=pooled")).findFirst().orElseThrow();
+                Checks.equal(other.clientKill(redis.clients.jedis.params.ClientKillParams.clientKillParams().id(line.replaceAll("^id=(\\d+).*", "$1"))), 1L);
+                Checks.fails(JedisConnectionException.class, "", () -> pool.get("k"));
+                Checks.equal(pool.get("k"), "v");
+            }
         });
         group("server", c -> {
             Checks.ok(c.info().contains("redis_version:7."), c.info());
