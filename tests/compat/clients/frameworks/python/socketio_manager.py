@@ -66,20 +66,6 @@ async def delivering(c):
     await socketio.AsyncRedisManager(URL, channel="chat", write_only=True).emit("outside", b"\x00\xff", namespace="/")
     await arrived(one, "outside", 1)
     await arrived(two, "outside", 1)
-    # Killed subscriptions come back by themselves.
-    before = await subscribers(c)
-    equal(await c.client_kill_filter(_type="pubsub"), 2)
-
-    async def both_are_new():
-        now = await subscribers(c)
-        return len(now) == 2 and not now & before and await both_listen()
-    await until_async("both managers again", both_are_new)
-    await one.server.emit("again", 1)
-    await arrived(two, "again", 1)
-
-
-async def subscribers(c):
-    return {i["id"] for i in await c.client_list(_type="pubsub")}
 
 
 def count(instance, event):
