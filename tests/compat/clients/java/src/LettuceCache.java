@@ -40,8 +40,9 @@ final class LettuceCache {
                 @Override
                 public void message(String pattern, String channel, String event) {
                     String key = channel.substring(channel.indexOf(':') + 1);
+                    if (event.equals("expire")) return; // a new time to live is no new value
+                    near.remove(key);
                     events.put(key, event);
-                    if (!event.equals("expire")) near.remove(key); // a new time to live is no new value
                 }
             });
             ear.sync().psubscribe("__keyspace@0__:user:*");
