@@ -252,8 +252,14 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "manual")]
-    fn the_real_clock_cannot_be_advanced() {
-        Clock::real().advance(Duration::ZERO);
+    fn a_real_clock_that_was_moved_on_stays_ahead() {
+        let (moved, other) = (Clock::real(), Clock::real());
+        let twin = moved.clone();
+        moved.advance(Duration::from_secs(1000));
+        for clock in [&moved, &twin] {
+            let ahead = clock.now_ms() - other.now_ms();
+            assert!((999_000..1_010_000).contains(&ahead), "{ahead}");
+            assert!(clock.now_us() / 1000 - other.now_ms() >= 999_000);
+        }
     }
 }

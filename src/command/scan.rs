@@ -49,20 +49,27 @@ struct Options<'a> {
     count: usize,
     pattern: Option<&'a [u8]>,
     type_name: Option<&'a [u8]>,
+    /// Without NOVALUES.
+    values: bool,
 }
 
 impl<'a> Options<'a> {
-    fn parse(args: Args<'a>, with_type: bool) -> Result<Self, CommandError> {
-        let mut options = Options { count: 10, pattern: None, type_name: None };
+    /// `own` is the option that only this kind of scan has, or none: `type` or `novalues`.
+    fn parse(args: Args<'a>, own: &str) -> Result<Self, CommandError> {
+        let mut options = Options { count: 10, pattern: None, type_name: None, values: true };
         let mut words = args.iter();
         while let Some(word) = words.next() {
+            if own == "novalues" && eq_nocase(word, own) {
+                options.values = false;
+                continue;
+            }
             let value = words.next().ok_or(CommandError::SYNTAX)?;
             if eq_nocase(word, "count") {
                 let n = crate::base::num::parse_i64(value).ok_or(CommandError::NOT_INTEGER)?;
                 options.count = usize::try_from(n).ok().filter(|n| *n > 0).ok_or(CommandError::SYNTAX)?;
             } else if eq_nocase(word, "match") {
                 options.pattern = Some(value).filter(|p| *p != b"*");
-            } else if with_type && eq_nocase(word, "type") {
+            } else if own == "type" && eq_nocase(word, own) {
                 options.type_name = Some(value);
             } else {
                 return Err(CommandError::SYNTAX);
@@ -97,7 +104,7 @@ fn answer(ctx: &mut Context<'_>, cursor: u64, n: usize, items: Reply) {
 
 fn scan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let cursor = parse_cursor(&args[1])?;
-    let options = Options::parse(args.from(2), true)?;
+    let options = Options::parse(args.from(2), "type")?;
     if options.count > crate::command::SLOW_LANE_COST {
         let estimate = ctx.keys.estimate_len()?;
         ctx.slow_lane(options.count.min(estimate))?;
@@ -168,7 +175,7 @@ fn scan_value(
         return Ok(());
     };
     let (packed, large) = (!cell.kind().is_large(), cell.free_effort());
-    let options = Options::parse(args.from(3), false)?;
+    let options = Options::parse(args.from(3), if ty == Type::Hash { "novalues" } else { "" })?;
     if !packed {
         ctx.slow_lane(options.count.min(large))?;
     }
@@ -181,8 +188,9 @@ fn scan_value(
 fn hscan(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let horizon = ctx.keys.horizon;
     scan_value(ctx, args, Type::Hash, |cell, step| {
-        let (cursor, count) = (step.cursor, step.options.count);
-        HashRef::at(cell, horizon).scan(cursor, count, &mut |field, value| step.emit(field, Some(value)))
+        let (cursor, count, values) = (step.cursor, step.options.count, step.options.values);
+        let hash = HashRef::at(cell, horizon);
+        hash.scan(cursor, count, &mut |field, value| step.emit(field, values.then_some(value)))
     })
 }
 

@@ -95,6 +95,10 @@ fn bad_cursors_and_options_are_refused() {
     assert_eq!(t.run("SCAN 0 COUNT x"), "(error) ERR value is not an integer or out of range");
     assert_eq!(t.run("SCAN 0 MATCH"), "(error) ERR syntax error");
     assert_eq!(t.run("HSCAN h 0 TYPE hash"), "(error) ERR syntax error");
+    t.run("HSET pairs a 1");
+    assert_eq!(t.run("HSCAN pairs 0 NOVALUES COUNT 5"), r#"["0", ["a"]]"#);
+    assert_eq!(t.run("HSCAN pairs 0 COUNT 5 MATCH a"), r#"["0", ["a", "1"]]"#);
+    assert_eq!(t.run("ZSCAN nokey 0 NOVALUES"), r#"["0", []]"#);
     assert_eq!(t.run("HSCAN nokey 0 TYPE hash"), r#"["0", []]"#);
     t.run("SET s v");
     assert!(t.run("HSCAN s 0").starts_with("(error) WRONGTYPE"));

@@ -94,7 +94,9 @@ impl Capture for Snapshot {
             return;
         }
         if is_pinned(cell) {
-            self.hand_over(Piece::Pinned(db, pin(cell)), 0);
+            let pin = pin(cell);
+            let kept = kept_bytes(&pin);
+            self.hand_over(Piece::Pinned(db, pin), kept);
             return;
         }
         let mut stripe = self.stripes[stripe_of_thread()].lock();
@@ -371,6 +373,7 @@ impl Walk<'_> {
             let piece = self.snapshot.pieces.lock().pop_front();
             let bytes = match &piece {
                 Some(Piece::Encoded(_, bytes)) => bytes.len(),
+                Some(Piece::Pinned(_, cell)) => kept_bytes(cell),
                 _ => 0,
             };
             let over = piece.is_none();
@@ -413,6 +416,15 @@ impl Walk<'_> {
 fn is_pinned(cell: &Cell) -> bool {
     cell.kind().is_large()
         || (cell.kind() == Kind::StrBig && cell.big().is_some_and(|b| b.len() >= PIN_BYTES))
+}
+
+/// What a pin keeps in memory when its key is overwritten. A collection's is shared with the key, which mostly stays; of
+/// a long string some is counted, so that one alone does not hold everybody back.
+fn kept_bytes(pin: &Cell) -> usize {
+    match pin.kind() {
+        Kind::StrBig => pin.big().map_or(0, |b| b.len().min(1 << 20)),
+        _ => 0,
+    }
 }
 
 /// The cell as it is now, isolated from later writes.
