@@ -108,9 +108,13 @@ def test_a_start_that_fails_tells_why_and_leaves_nothing(directives, said, tmp_p
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_start_that_takes_too_long():
+def test_a_start_that_takes_too_long(tmp_path, monkeypatch):
+    never = tmp_path / "never"
+    never.write_text("#!/bin/sh\nexec sleep 600\n")
+    never.chmod(0o755)
+    monkeypatch.setattr(tidewater, "binary", lambda: str(never))
     with pytest.raises(tidewater.StartError, match="in time"):
-        tidewater.Server(start_timeout=0).start()
+        tidewater.Server(start_timeout=0.2).start()
 
 
 def test_directives_that_would_break_it():
@@ -146,7 +150,9 @@ def test_many_at_once_from_threads():
 
 
 CHILD = """
-import tidewater, sys, os, time
+import tidewater, sys, os, time, signal
+# A job in a script's background is started with it ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 server = tidewater.Server().start()
 print(server.pid, server.dir, flush=True)
 {then}

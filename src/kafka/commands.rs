@@ -330,6 +330,9 @@ fn errors(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
+/// How long the thread of an altered pipeline may take to be replaced.
+const RESTART_TIME: Duration = Duration::from_secs(5);
+
 /// RETRY name [COUNT n]
 fn retry(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let name = name_of(&args[2])?;
@@ -342,12 +345,21 @@ fn retry(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     if matches!(on_error, Ok(OnError::Fail | OnError::Skip)) {
         return Err(refuse(format!("pipeline '{name}' keeps no dead letters (ON ERROR DLQ or STREAM)")));
     }
-    let answer = kafka(ctx).retry(name, most as u64);
     ctx.release_keys();
+    let (kafka, began) = (kafka(ctx), Instant::now());
+    let answer = slow::outside(|| {
+        loop {
+            // Its thread ends with the server, or when the pipeline is altered; then another one begins. What the first
+            // has applied is done with.
+            let answer = kafka.retry(name, most as u64).and_then(|answer| answer.recv().ok());
+            if answer.is_some() || began.elapsed() > RESTART_TIME || kafka.figures(name).is_none() {
+                return answer;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    });
     let ended = || refuse(format!("pipeline '{name}' has no thread now (KAFKA INFO tells why)"));
-    let answer = answer.ok_or_else(ended)?;
-    // Its thread ends with the server, and the answer with its thread.
-    let retried = slow::outside(|| answer.recv()).map_err(|_| ended())?.map_err(refuse)?;
+    let retried = answer.ok_or_else(ended)?.map_err(refuse)?;
     ctx.reply.map(2);
     for (field, n) in [("applied", retried.applied), ("failed", retried.failed)] {
         ctx.reply.bulk_str(field);

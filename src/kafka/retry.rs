@@ -107,6 +107,10 @@ impl Runner {
     /// Serves the requests that have come.
     pub(super) fn retry_asked(&mut self) {
         for ask in self.control.asks.take() {
+            // After an ALTER the thread that follows this one answers: whoever asked hears nothing here, and asks again.
+            if self.stored_now().is_ok_and(|stored| stored.definition != self.work.line) {
+                continue;
+            }
             let answer = match self.definition.on_error.clone() {
                 OnError::Stream(key) => self.retry_stream(key.as_bytes(), ask.most),
                 OnError::Dlq(topic) => self.retry_topic(&topic, ask.most),

@@ -171,7 +171,7 @@ pub struct Work {
     units: Vec<Unit>,
     key: Vec<u8>,
     /// The definition as stored.
-    line: Vec<u8>,
+    pub line: Vec<u8>,
 }
 
 impl Work {
