@@ -1,11 +1,32 @@
 //! Thread priorities: background work gives way to the threads that clients wait for. Where the system does not take
 //! them nothing happens: they are a matter of latency, not of correctness.
 #![allow(unsafe_code)]
+use std::time::{Duration, Instant};
 
 /// The turn that a thread asks for, nanoseconds; the least that Linux grants. A thread that wakes often for little then
 /// does not wait out the turn of one that computes (EEVDF's custom slices, Linux 6.12; earlier kernels take no notice).
-#[cfg(target_os = "linux")]
 const TURN_NS: u64 = 100_000;
+
+/// A piece of background work after which whoever waits for the core gets it. The kernel looks only at its tick, each
+/// 4 ms with CONFIG_HZ=250, whether a thread's turn is over; a worker that finds its core taken would wait for that.
+pub struct Turn(Instant);
+
+impl Turn {
+    const TAKES: Duration = Duration::from_micros(500);
+
+    pub fn begin() -> Turn {
+        Turn(Instant::now())
+    }
+
+    /// Passes the core on if the turn is over, and begins the next one.
+    #[inline]
+    pub fn pass(&mut self) {
+        if self.0.elapsed() >= Self::TAKES {
+            std::thread::yield_now();
+            self.0 = Instant::now();
+        }
+    }
+}
 
 /// Lowers the calling thread's priority to `nice` (0 is normal, 19 the lowest) and asks for short turns.
 pub fn lower(nice: i32) {

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 
 use crate::base::crc::crc64;
 use crate::base::disk::DiskFile;
+use crate::base::priority::Turn;
 use crate::rdb::encode::{self, Sink};
 
-const BUFFER_BYTES: usize = 256 << 10;
+const BUFFER_BYTES: usize = 64 << 10;
 /// With `rdb-save-incremental-fsync`: how much is written between two fsyncs.
 const SYNC_BYTES: u64 = 4 << 20;
 
@@ -20,6 +21,7 @@ pub struct FileSink {
     written: u64,
     synced: u64,
     began: Instant,
+    turn: Turn,
     failed: Option<io::Error>,
 }
 
@@ -39,6 +41,7 @@ impl FileSink {
             written: 0,
             synced: 0,
             began: Instant::now(),
+            turn: Turn::begin(),
             failed,
         }
     }
@@ -64,6 +67,7 @@ impl FileSink {
             self.failed = Some(e);
         }
         self.buffer.clear();
+        self.turn.pass();
     }
 
     fn put_out(&mut self) -> io::Result<()> {

@@ -4,6 +4,7 @@
 //! and a look-up that has found the pair has found its TTL.
 #![allow(unsafe_code)]
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
+use std::mem::MaybeUninit;
 use std::ptr;
 
 use crate::base::alloc::size_class;
@@ -15,12 +16,15 @@ use crate::value::table::{self, Slot, View};
 pub struct Pair(u64);
 
 const ADDRESS_BITS: u32 = 48;
+const ADDRESS: u64 = (1 << ADDRESS_BITS) - 1;
 /// In place of the field's length: look into the allocation. The value's length says what for.
 const HEADED: usize = 0xff;
 const LONG: usize = 0;
 const EXPIRING: usize = 1;
 const LONG_HEADER: usize = 16;
 const EXPIRY_HEADER: usize = 24;
+/// Up to so many words a loop is quicker than a call of memcpy.
+const SHORT_WORDS: usize = 12;
 
 impl Pair {
     /// `at`: when the field expires, in Unix milliseconds.
@@ -53,7 +57,7 @@ impl Pair {
     }
 
     fn address(&self) -> *mut u8 {
-        ptr::with_exposed_provenance_mut((self.0 & ((1 << ADDRESS_BITS) - 1)) as usize)
+        ptr::with_exposed_provenance_mut((self.0 & ADDRESS) as usize)
     }
 
     /// Header bytes and the lengths of field and value.
@@ -155,12 +159,32 @@ impl Pair {
 }
 
 fn pair_layout(size: usize) -> Layout {
-    Layout::from_size_align(size.max(1), 8).expect("sizes are far below isize::MAX")
+    Layout::from_size_align(size.max(1).next_multiple_of(8), 8).expect("sizes are far below isize::MAX")
 }
 
 impl Clone for Pair {
+    /// The allocation as it stands, in words: a writer that meets a pin copies a leaf of hundreds at once.
     fn clone(&self) -> Self {
-        Pair::new(self.field(), self.value(), self.expire_ms())
+        let layout = pair_layout(self.size());
+        let words = layout.size() / 8;
+        // SAFETY: both allocations have this layout, whole words; what lies behind the texts is copied unread.
+        let address = unsafe {
+            let start = alloc(layout);
+            if start.is_null() {
+                handle_alloc_error(layout);
+            }
+            let (from, to) = (self.address().cast::<MaybeUninit<u64>>(), start.cast::<MaybeUninit<u64>>());
+            if words <= SHORT_WORDS {
+                for at in 0..words {
+                    to.add(at).write(from.add(at).read());
+                }
+            } else {
+                ptr::copy_nonoverlapping(from, to, words);
+            }
+            start.expose_provenance() as u64
+        };
+        assert!(address >> ADDRESS_BITS == 0, "user space has 48-bit addresses");
+        Pair(address | self.0 & !ADDRESS)
     }
 }
 

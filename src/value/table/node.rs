@@ -21,6 +21,9 @@ pub(super) const SLOTS: usize = 7;
 pub(super) const LEAF_BUCKETS: usize = 127;
 /// Children of an inner node.
 pub(super) const FAN_OUT: usize = 16;
+/// So many buckets ahead of the one that is copied, the entries' memory is asked for: a leaf's entries lie anywhere, and
+/// a writer would wait for each in turn.
+const COPY_AHEAD: usize = 3;
 /// Depth at which the 48 bits of a position are used up: a leaf there grows without limit.
 pub(super) const DEPTH_MAX: usize = 12;
 
@@ -393,7 +396,7 @@ impl Node {
     ///
     /// # Safety
     /// The nodes are of `T`.
-    pub(super) unsafe fn unshare<T: Clone>(&mut self) {
+    pub(super) unsafe fn unshare<T: Slot>(&mut self) {
         if self.is_empty_node() || !self.is_shared() {
             return;
         }
@@ -403,6 +406,12 @@ impl Node {
         } else {
             let mut copy = Node::new_leaf(self.buckets());
             for at in 0..self.buckets() {
+                if at + COPY_AHEAD < self.buckets() {
+                    // SAFETY: the leaf has that many buckets.
+                    let next = unsafe { self.bucket::<T>(at + COPY_AHEAD) };
+                    // SAFETY: occupied.
+                    next.occupied().for_each(|slot| unsafe { next.item(slot) }.prefetch());
+                }
                 // SAFETY: both leaves have that many buckets, the copy is ours alone. Tags follow their items, so
                 // that a panicking clone leaves no tag without an item.
                 let (from, to) = unsafe { (self.bucket::<T>(at), copy.bucket_mut::<T>(at)) };
