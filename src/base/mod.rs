@@ -1,6 +1,7 @@
 //! Level 0: clock, randomness, numbers, patterns, limits. Knows nothing above it.
 pub mod alloc;
 pub mod clock;
+pub mod cpus;
 pub mod crc;
 pub mod disk;
 pub mod geohash;

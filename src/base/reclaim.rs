@@ -1,7 +1,7 @@
 //! Frees large values on a thread of its own, so that no client waits for `free`.
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::Mutex;
 
@@ -22,23 +22,35 @@ struct Counters {
 pub struct Reclaimer {
     sender: Mutex<Option<Sender<(Garbage, usize)>>>,
     counters: Arc<Counters>,
+    on_start: OnceLock<Arc<Start>>,
 }
+
+/// Runs first on the thread.
+pub type Start = dyn Fn() + Send + Sync;
 
 impl Default for Reclaimer {
     fn default() -> Self {
-        Self { sender: Mutex::new(None), counters: Arc::default() }
+        Self { sender: Mutex::new(None), counters: Arc::default(), on_start: OnceLock::new() }
     }
 }
 
 impl Reclaimer {
+    /// What the thread does first; the first call counts.
+    pub fn on_start(&self, start: Box<Start>) {
+        let _ = self.on_start.set(start.into());
+    }
+
     /// Drops `garbage`, which counts as `objects` in the statistics, in the background.
     pub fn send(&self, garbage: Garbage, objects: usize) {
         self.counters.pending.fetch_add(objects, Ordering::Relaxed);
         let mut sender = self.sender.lock();
         let tx = sender.get_or_insert_with(|| {
             let (tx, rx) = channel::<(Garbage, usize)>();
-            let counters = self.counters.clone();
+            let (counters, start) = (self.counters.clone(), self.on_start.get().cloned());
             let run = move || {
+                if let Some(start) = start {
+                    start();
+                }
                 super::priority::lower(RECLAIM_NICE);
                 for (garbage, objects) in rx {
                     drop(garbage);

@@ -25,6 +25,7 @@ use crate::command::{Command, CommandError, Context, Session};
 use crate::resp::args::Args;
 use crate::resp::reply::Reply;
 use crate::server::evict::Room;
+use crate::server::places::{Place, Places};
 use crate::server::{Engine, Worker};
 use crate::value::cell::Type;
 use crate::value::hash::HashRef;
@@ -214,6 +215,7 @@ impl Runner {
     pub fn run(mut self) {
         // Clients come first when cores are short.
         crate::base::priority::lower(RUNNER_NICE);
+        self.engine.env().service::<Places>().take(Place::Background);
         let mut backoff = BACKOFF_MIN;
         self.control.asks.open();
         while !self.control.stopping() {

@@ -12,6 +12,7 @@ use super::connection::{self, Accepted};
 use crate::resp::reply::Reply;
 use crate::resp::request::Parser;
 use crate::server::engine::GROUP_MAX;
+use crate::server::places::{Place, Places};
 use crate::server::{Engine, Worker};
 
 /// What the connections of one worker share; they run one at a time.
@@ -58,6 +59,7 @@ pub(super) fn start(
         let load = load.clone();
         std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             crate::base::priority::short_turns();
+            engine.env().service::<Places>().take(Place::Server);
             let local = Rc::new(Local {
                 worker: RefCell::new(engine.worker()),
                 engine,

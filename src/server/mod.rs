@@ -12,6 +12,7 @@ pub mod meter;
 pub mod migrate;
 pub mod observer;
 pub mod persist;
+pub mod places;
 pub mod process;
 pub mod rehearsal;
 pub mod shutdown;

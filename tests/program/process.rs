@@ -284,6 +284,50 @@ fn the_process_follows_the_configuration() {
     assert!(refused.contains("not able to handle the specified number of clients"), "{refused}");
 }
 
+/// The processors that each thread of a name may use, as /proc writes them.
+#[cfg(target_os = "linux")]
+fn processors(pid: u32, name: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).unwrap() {
+        // A thread may end meanwhile.
+        let Ok(status) = std::fs::read_to_string(thread.unwrap().path().join("status")) else { continue };
+        let line =
+            |key: &str| status.lines().find_map(|l| l.strip_prefix(key)).unwrap_or("").trim().to_owned();
+        if line("Name:").starts_with(name) {
+            found.push(line("Cpus_allowed_list:"));
+        }
+    }
+    found
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn threads_run_on_the_processors_of_their_lists() {
+    let all = processors(std::process::id(), "").remove(0);
+    let first = all.split([',', '-']).next().unwrap().to_owned();
+    let mut command = tidewater();
+    command.args(["--port", "0", "--print-port", "--workers", "2", "--server-cpulist", &first]);
+    command.args(["--bgsave_cpulist", "none", "--rdb-key-save-delay", "1000000"]);
+    let mut server = Running::start(&mut command);
+    let pid = server.child.id();
+    until("the workers' processors", || processors(pid, "worker-") == [first.clone(), first.clone()]);
+    let mut socket = server.connect();
+    assert_eq!(
+        ask(&mut socket, "CONFIG SET server-cpulist 0"),
+        "-ERR CONFIG SET failed (possibly related to argument 'server-cpulist') - can't set immutable config\r\n"
+    );
+    for key in 0..100 {
+        assert_eq!(ask(&mut socket, &format!("SET {key} x")), "+OK\r\n");
+    }
+    // A worker starts it, and still it is not bound as the workers are.
+    assert_eq!(ask(&mut socket, "BGSAVE"), "+Background saving started\r\n");
+    until("the snapshot's thread", || processors(pid, "snapshot") == [all.clone()]);
+    assert!(writeln!(socket, "SHUTDOWN NOSAVE").is_ok());
+    let mut log = String::new();
+    server.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();
+    assert!(log.contains("bgsave-cpulist is no list of processors and is ignored: 'none'"), "{log}");
+}
+
 #[test]
 fn a_port_in_use_stops_the_start() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

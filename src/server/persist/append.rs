@@ -19,6 +19,7 @@ use crate::command::Env;
 use crate::command::env::bar;
 use crate::config::Config;
 use crate::journal::{Chunk, Patience, Reader};
+use crate::server::places::{Place, Places};
 
 /// When the file is synced: `appendfsync`.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -123,7 +124,11 @@ impl Aof {
         };
         // At once, not when the thread gets to run: the next write is acknowledged by these rules.
         run.hold_replies(Policy::of(env));
-        let thread = std::thread::Builder::new().name("aof".into()).spawn(move || run.run())?;
+        let body = move || {
+            run.env.service::<Places>().take(Place::Background);
+            run.run();
+        };
+        let thread = std::thread::Builder::new().name("aof".into()).spawn(body)?;
         *self.driver.lock() = Some(Driver { orders, thread });
         self.state.enabled.store(true, Relaxed);
         Ok(())

@@ -17,6 +17,7 @@ use crate::config::Config;
 use crate::keyspace::{Locked, ShardSet};
 use crate::rdb::encode::{self, Options};
 use crate::server::Engine;
+use crate::server::places::{Place, Places};
 use crate::server::shutdown::Request;
 
 /// What a snapshot is for.
@@ -216,11 +217,12 @@ impl Persistence {
     /// Finishes on a thread of its own.
     pub fn finish_in_background(&self, env: &Env, begun: Begun) -> io::Result<()> {
         let Some(engine) = self.engine() else { return self.finish(env, begun) };
+        let kind = begun.kind;
         let slot = Arc::new(parking_lot::Mutex::new(Some(begun)));
         let theirs = slot.clone();
         let work = move || {
-            crate::base::priority::lower(SNAPSHOT_NICE);
             let env = engine.env();
+            prepare_thread(env, kind);
             if let Some(begun) = theirs.lock().take() {
                 // It is noted and logged there.
                 let _ = env.service::<Persistence>().finish(env, begun);
@@ -440,7 +442,7 @@ impl Persistence {
             let env = engine.env();
             let persistence = env.service::<Persistence>();
             let begun = persistence.cut(env, reserved, None);
-            crate::base::priority::lower(SNAPSHOT_NICE);
+            prepare_thread(env, Kind::Rewrite);
             let _ = persistence.finish(env, begun);
         };
         std::thread::Builder::new().name("snapshot".into()).spawn(work).map(drop).map_err(|e| {
@@ -592,6 +594,14 @@ pub fn started(kind: Kind) -> &'static str {
 
 /// A snapshot leaves the cores to the workers, but gets on all the same.
 const SNAPSHOT_NICE: i32 = 5;
+
+fn prepare_thread(env: &Env, kind: Kind) {
+    crate::base::priority::lower(SNAPSHOT_NICE);
+    env.service::<Places>().take(match kind {
+        Kind::Save => Place::Save,
+        Kind::Rewrite => Place::Rewrite,
+    });
+}
 
 /// `rdb-key-save-delay`: microseconds a key; a negative one is that fraction of one.
 fn key_delay(env: &Env) -> Duration {
