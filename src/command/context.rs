@@ -3,6 +3,8 @@ use std::any::Any;
 use std::sync::Arc;
 
 use crate::base::limits::Limits;
+use crate::base::longdouble::LongDouble;
+use crate::base::num::parse_f64;
 use crate::command::client::flag;
 use crate::command::env::Env;
 use crate::command::{Command, CommandError, Outcome, Session, View};
@@ -69,6 +71,30 @@ impl<'a> Context<'a> {
 
     pub fn now(&self) -> u64 {
         self.keys.now
+    }
+
+    /// The deadline that a timeout in seconds, maybe with a fraction, sets; `None` for 0, which is no limit.
+    pub fn deadline(&self, text: &[u8]) -> Result<Option<u64>, CommandError> {
+        let Some(seconds) = parse_f64(text) else {
+            // Redis reads it as a long double, which holds more than a double.
+            return Err(match LongDouble::parse(text) {
+                Some(_) if text.first() == Some(&b'-') => CommandError::TIMEOUT_NEGATIVE,
+                Some(_) => CommandError::TIMEOUT_OUT_OF_RANGE,
+                None => CommandError::TIMEOUT_NOT_FLOAT,
+            });
+        };
+        let ms = (seconds * 1000.0).ceil();
+        if ms >= i64::MAX as f64 {
+            return Err(CommandError::TIMEOUT_OUT_OF_RANGE);
+        }
+        if ms < 0.0 {
+            return Err(CommandError::TIMEOUT_NEGATIVE);
+        }
+        if ms == 0.0 {
+            return Ok(None);
+        }
+        let deadline = self.now().checked_add(ms as u64).filter(|at| i64::try_from(*at).is_ok());
+        deadline.map(Some).ok_or(CommandError::TIMEOUT_OUT_OF_RANGE)
     }
 
     /// Inside EXEC or a script: must not block, must not give locks back.

@@ -4,7 +4,7 @@
 //! so that being served and being called are one code path.
 use smallvec::SmallVec;
 
-use crate::base::num::{fmt_i64, parse_f64, parse_i64};
+use crate::base::num::{fmt_i64, parse_i64};
 use crate::command::context::{Block, SLOW_LANE_COST};
 use crate::command::hash::write_elem;
 use crate::command::{Arity, Command, CommandError, Context, Group, Outcome, notify};
@@ -190,23 +190,6 @@ impl End {
 
 /// An element on its way from one list to another.
 type Taken = SmallVec<[u8; 128]>;
-
-/// The deadline that a timeout in seconds, maybe with a fraction, sets; `None` for 0, which is no limit.
-pub fn parse_timeout(ctx: &Context<'_>, arg: &[u8]) -> Result<Option<u64>, CommandError> {
-    let seconds = parse_f64(arg).ok_or(CommandError::TIMEOUT_NOT_FLOAT)?;
-    let ms = (seconds * 1000.0).ceil();
-    if ms >= i64::MAX as f64 {
-        return Err(CommandError::TIMEOUT_OUT_OF_RANGE);
-    }
-    if ms < 0.0 {
-        return Err(CommandError::TIMEOUT_NEGATIVE);
-    }
-    if ms == 0.0 {
-        return Ok(None);
-    }
-    let deadline = ctx.now().checked_add(ms as u64).filter(|at| i64::try_from(*at).is_ok());
-    deadline.map(Some).ok_or(CommandError::TIMEOUT_OUT_OF_RANGE)
-}
 
 /// How many elements this command may visit where it runs. For handlers that learn the number while they hold the value;
 /// beyond it they fail with `SlowLane`.
@@ -733,14 +716,14 @@ fn transfer(
 
 fn blmove(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (from, to) = (End::parse(&args[3])?, End::parse(&args[4])?);
-    let deadline_ms = parse_timeout(ctx, &args[5])?;
+    let deadline_ms = ctx.deadline(&args[5])?;
     transfer_or_block(ctx, args, from, to, deadline_ms, |source, target, from, to| {
         OwnedArgs::from_iter([b"LMOVE", source, target, from.name(), to.name()])
     })
 }
 
 fn brpoplpush(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
-    let deadline_ms = parse_timeout(ctx, &args[3])?;
+    let deadline_ms = ctx.deadline(&args[3])?;
     transfer_or_block(ctx, args, End::Right, End::Left, deadline_ms, |source, target, _, _| {
         OwnedArgs::from_iter([&b"RPOPLPUSH"[..], source, target])
     })
@@ -819,7 +802,7 @@ fn lmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 fn blmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let pop = PopMany::parse(args, 2)?;
-    let deadline_ms = parse_timeout(ctx, &args[1])?;
+    let deadline_ms = ctx.deadline(&args[1])?;
     if pop.run(ctx)? {
         return Ok(());
     }
@@ -836,7 +819,7 @@ fn brpop(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 fn pop_or_block(ctx: &mut Context<'_>, args: Args<'_>, end: End) -> Outcome {
     let last = args.len() - 1;
-    let deadline_ms = parse_timeout(ctx, &args[last])?;
+    let deadline_ms = ctx.deadline(&args[last])?;
     let keys = args.slice(1..last);
     for key in keys.iter() {
         let popped = pop_one(ctx, key, end, |reply, elem| {

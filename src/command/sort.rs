@@ -35,7 +35,7 @@ pub fn commands() -> Vec<Command> {
             .spec(Begin::Keyword("", 0), Find::Unknown, "ow|update")
             .finder(|args, found| {
                 found(1, "ro|access");
-                if let Ok(Options { store: Some(at), .. }) = Options::parse(args, true) {
+                if let Some(at) = destination(args) {
                     found(at, "ow|update");
                 }
             })
@@ -48,6 +48,23 @@ pub fn commands() -> Vec<Command> {
             .since("7.0.0")
             .doc("Returns the sorted elements of a list, set or sorted set."),
     ]
+}
+
+/// Which argument the last STORE names, whatever else the arguments are: COMMAND GETKEYS asks about any.
+fn destination(args: Args<'_>) -> Option<usize> {
+    let (mut at, mut found) = (2, None);
+    while let Some(word) = args.get(at) {
+        at += match word {
+            _ if eq_nocase(word, "limit") => 2,
+            _ if eq_nocase(word, "by") || eq_nocase(word, "get") => 1,
+            _ if eq_nocase(word, "store") && at + 1 < args.len() => {
+                found = Some(at + 1);
+                0
+            }
+            _ => 0,
+        } + 1;
+    }
+    found
 }
 
 fn locks(args: Args<'_>, may_store: bool) -> Locks {

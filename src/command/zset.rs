@@ -667,7 +667,7 @@ fn bzpopmax(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 }
 
 fn blocking_pop(ctx: &mut Context<'_>, args: Args<'_>, max: bool) -> Outcome {
-    let deadline = parse_timeout(ctx, args.at(args.len() - 1))?;
+    let deadline = ctx.deadline(args.at(args.len() - 1))?;
     let keys = args.slice(1..args.len() - 1);
     match first_with_members(ctx, keys)? {
         Some(key) => {
@@ -686,25 +686,6 @@ fn wait(ctx: &mut Context<'_>, keys: Args<'_>, deadline_ms: Option<u64>) -> Outc
         deadline_ms,
         on_timeout: Reply::null_array,
     })
-}
-
-/// Seconds, with a fraction, as the moment at which they are over; `None` for ever.
-fn parse_timeout(ctx: &Context<'_>, text: &[u8]) -> Result<Option<u64>, CommandError> {
-    let seconds = parse_f64(text).ok_or(CommandError::TIMEOUT_NOT_FLOAT)?;
-    let ms = (seconds * 1000.0).ceil();
-    if ms > i64::MAX as f64 {
-        return Err(CommandError::TIMEOUT_OUT_OF_RANGE);
-    }
-    if ms < 0.0 {
-        return Err(CommandError::TIMEOUT_NEGATIVE);
-    }
-    if ms == 0.0 {
-        return Ok(None);
-    }
-    match (ms as u64).checked_add(ctx.now()).filter(|at| i64::try_from(*at).is_ok()) {
-        Some(at) => Ok(Some(at)),
-        None => Err(CommandError::TIMEOUT_OUT_OF_RANGE),
-    }
 }
 
 /// Of ZMPOP, from its number of keys on: the keys, which end, how many.
@@ -747,7 +728,7 @@ fn zmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
 
 fn bzmpop(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (keys, max, count) = parse_mpop(args, 2)?;
-    let deadline = parse_timeout(ctx, args.at(1))?;
+    let deadline = ctx.deadline(args.at(1))?;
     match first_with_members(ctx, keys)? {
         Some(key) => mpop(ctx, key, max, count),
         None => wait(ctx, keys, deadline),

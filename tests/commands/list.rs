@@ -358,11 +358,15 @@ fn timeouts() {
         ("inf", out_of_range),
         ("0x7FFFFFFFFFFFFFFF", out_of_range),
         ("9223372036854775", out_of_range),
+        ("1e400", out_of_range),
+        ("-1e400", negative),
+        ("1e5000", not_float),
     ] {
         assert_eq!(t.run_args(&["BLPOP", "l", timeout]), want, "{timeout}");
         assert_eq!(t.run_args(&["BLMOVE", "l", "m", "LEFT", "LEFT", timeout]), want);
         assert_eq!(t.run_args(&["BRPOPLPUSH", "l", "m", timeout]), want);
         assert_eq!(t.run_args(&["BLMPOP", timeout, "1", "l", "LEFT"]), want);
+        assert_eq!(t.run_args(&["BZPOPMIN", "z", timeout]), want);
     }
     let now = t.clock.now_ms();
     for (timeout, want) in [

@@ -309,6 +309,8 @@ fn command_list_and_keys() {
     assert_eq!(t.run("COMMAND INFO get|key slowlog|get|key none"), "[nil-array, nil-array, nil-array]");
     assert_eq!(t.run("COMMAND GETKEYS get key"), r#"["key"]"#);
     assert_eq!(t.run("COMMAND GETKEYS memory usage key"), r#"["key"]"#);
+    assert_eq!(t.run("COMMAND GETKEYS sort k STORE d junk BY store STORE e"), r#"["k", "e"]"#);
+    assert_eq!(t.run("COMMAND GETKEYS sort k STORE"), r#"["k"]"#);
     assert_eq!(t.run("COMMAND GETKEYSANDFLAGS set k v"), r#"[["k", [OW, update]]]"#);
     assert_eq!(t.run("COMMAND GETKEYSANDFLAGS set k v get"), r#"[["k", [RW, access, update]]]"#);
     assert_eq!(

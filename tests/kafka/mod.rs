@@ -69,7 +69,7 @@ fn text(server: &Server, line: &str) -> String {
 fn show(value: &Value) -> String {
     match value {
         Value::Int(n) => format!("{n} "),
-        Value::Array(items) => items.iter().map(show).collect(),
+        Value::Array(items) | Value::Set(items) => items.iter().map(show).collect(),
         other => format!("{} ", other.as_str().unwrap_or("?")),
     }
 }
@@ -389,4 +389,26 @@ fn a_server_ends_at_once_though_the_brokers_are_dead() {
     let began = Instant::now();
     drop(server);
     assert!(began.elapsed() < Duration::from_secs(3), "{:?}", began.elapsed());
+}
+
+/// Rights are given by subcommand: who may look at pipelines need not be able to change them, and any client may wait.
+#[test]
+fn each_subcommand_has_its_acl_categories() {
+    let server = Server::builder().start().unwrap();
+    let changes = "@write @admin @slow @dangerous";
+    let looks = "@admin @slow @dangerous";
+    let of = |command: &str| {
+        let row = show(&ask(&server, &format!("COMMAND INFO {command}")));
+        row.split_whitespace().filter(|word| word.starts_with('@')).collect::<Vec<_>>().join(" ")
+    };
+    for (subcommands, categories) in [
+        (&["create", "alter", "drop", "pause", "resume", "retry"][..], changes),
+        (&["list", "info", "lag", "errors", "test"][..], looks),
+        (&["wait"][..], "@slow @blocking"),
+        (&["help"][..], "@slow"),
+    ] {
+        for subcommand in subcommands {
+            assert_eq!(of(&format!("kafka|{subcommand}")), categories, "{subcommand}");
+        }
+    }
 }
