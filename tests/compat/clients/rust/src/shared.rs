@@ -1,5 +1,4 @@
 //! What the two programs share: counted checks in named groups, where the server is, and a server of one's own to restart.
-#![allow(dead_code)]
 
 use std::fmt::{Debug, Display};
 use std::io::{BufRead, BufReader, Write};
