@@ -6,6 +6,8 @@ const fs = require('node:fs');
 const os = require('node:os');
 const path = require('node:path');
 
+const { Connection, ReplyError } = require('./client.js');
+
 const binary = path.join(__dirname, 'bin', 'tidewater');
 
 // The shell becomes the server (same process id) once it has left a watcher behind, which reads from a pipe whose other end
@@ -36,8 +38,34 @@ class StartError extends Error {
   }
 }
 
+/** Faults that the server commits: what `server.faults` is. */
+class Faults {
+  #debug;
+
+  constructor(debug) {
+    this.#debug = debug;
+  }
+
+  delay(command, milliseconds) {
+    return this.#debug('FAULT', 'DELAY', command, wholeMilliseconds(milliseconds));
+  }
+
+  error(command, text) {
+    return this.#debug('FAULT', 'ERROR', command, text);
+  }
+
+  dropConnectionAfter(commands) {
+    return this.#debug('FAULT', 'DROP', commands);
+  }
+
+  clear() {
+    return this.#debug('FAULT', 'CLEAR');
+  }
+}
+
 class Server {
   #child;
+  #debugConnection;
   #ended;
   #directives;
   #ownsDir;
@@ -55,9 +83,10 @@ class Server {
     return server;
   }
 
-  constructor({ port = 0, dir, startTimeout, ...directives }) {
+  constructor({ port = 0, dir, startTimeout, debug = false, ...directives }) {
     this.#directives = new Map([['bind', ['127.0.0.1']]]);
     if (dir === undefined) this.#directives.set('save', ['']);
+    if (debug) this.#directives.set('enable-debug-command', ['local']);
     for (const [key, value] of Object.entries(directives)) {
       const name = directiveName(key);
       if (NOT_TO_BE_SET.has(name)) {
@@ -70,6 +99,7 @@ class Server {
     this.port = port;
     const bind = this.#directives.get('bind')[0].replace(/^-/, '');
     this.host = SEEN_FROM_HERE[bind] ?? bind;
+    this.faults = new Faults((...words) => this.#debug(...words));
   }
 
   async #start(timeout) {
@@ -114,6 +144,50 @@ class Server {
     return `redis://${password ? `:${encodeURIComponent(password)}@` : ''}${host}:${this.port}`;
   }
 
+  /** Runs a command as a client of its own, whose state does not outlive the call. */
+  async execute(...words) {
+    const connection = this.#connect();
+    try {
+      return await connection.execute(...words);
+    } finally {
+      connection.close();
+    }
+  }
+
+  /** Removes every key of every database. */
+  async flush() {
+    await this.execute('FLUSHALL');
+  }
+
+  /** Moves the server's clock on. */
+  async advance(milliseconds) {
+    await this.#debug('CLOCK', 'ADVANCE', wholeMilliseconds(milliseconds));
+  }
+
+  async #debug(...words) {
+    if ((this.#directives.get('enable-debug-command')?.[0] ?? 'no').toLowerCase() === 'no') {
+      throw new Error('DEBUG is not allowed: start the server with Server.start({ debug: true })');
+    }
+    // A connection that stays: a fault that AUTH is to answer, as '*' does, must not lock out the one who ends it.
+    for (;;) {
+      const kept = this.#debugConnection?.closed === false;
+      if (!kept) this.#debugConnection = this.#connect();
+      const connection = this.#debugConnection;
+      try {
+        await connection.execute('DEBUG', ...words);
+        return;
+      } catch (error) {
+        // A client may have killed it meanwhile, CLIENT KILL TYPE normal.
+        if (!(kept && connection.closed && this.running)) throw error;
+      }
+    }
+  }
+
+  #connect() {
+    if (!this.running) throw new Error('the server does not run');
+    return new Connection(this.host, this.port, this.#directives.get('requirepass')?.[0]);
+  }
+
   /** What the server has logged so far. */
   log() {
     try {
@@ -134,6 +208,7 @@ class Server {
   }
 
   async #end(how, timeout) {
+    this.#debugConnection?.close();
     const child = this.#child;
     if (child?.pid !== undefined) {
       child.ref();
@@ -181,4 +256,9 @@ function words(value) {
   return [String(value)];
 }
 
-module.exports = { Server, StartError, binary };
+function wholeMilliseconds(span) {
+  if (typeof span !== 'number' || !(span >= 0)) throw new RangeError(`no span of time in milliseconds: ${span}`);
+  return Math.round(span);
+}
+
+module.exports = { ReplyError, Server, StartError, binary };

@@ -13,7 +13,7 @@ const { setTimeout: sleep } = require('node:timers/promises');
 
 const Redis = require('ioredis');
 const { createClient } = require('redis');
-const { Server, StartError, binary } = require('tidewater-server');
+const { ReplyError, Server, StartError, binary } = require('tidewater-server');
 
 const HERE = process.cwd();
 
@@ -113,6 +113,98 @@ test('a given port, and one that is taken', async (t) => {
   other.close();
   await once(other, 'close');
   assert.equal((await start(t, { port })).port, port);
+});
+
+test('execute and flush', async (t) => {
+  const server = await start(t, { requirepass: 'a b/c' });
+  assert.equal(await server.execute('SET', 'k', 'zwölf'), 'OK');
+  assert.equal(await server.execute('get', 'k'), 'zwölf');
+  assert.equal(await server.execute('RPUSH', 'l', 1, 2.5, Buffer.from([0, 13, 10]), 3n), 4);
+  assert.deepEqual(await server.execute('LRANGE', 'l', 0, -1), ['1', '2.5', '\0\r\n', '3']);
+  assert.equal(await server.execute('GET', 'none'), null);
+  assert.equal(await server.execute('BLPOP', 'none', 0.05), null);
+  assert.deepEqual(await server.execute('GEOPOS', 'none', 'x'), [null]);
+  const big = 'ä'.repeat(2_000_000);
+  assert.equal(await server.execute('SET', 'big', big), 'OK');
+  assert.ok((await server.execute('GET', 'big')) === big);
+  await assert.rejects(server.execute('GET', 'l'), (e) => e instanceof ReplyError && e.name === 'ReplyError' && e.message.startsWith('WRONGTYPE '));
+  await assert.rejects(server.execute('SET', 'k', null), /not null/);
+  await assert.rejects(server.execute(), /has a name/);
+  await assert.rejects(server.execute('HELLO', 3), /not of RESP2/);
+  const it = await client(t, server);
+  await it.select(1);
+  await it.set('in', '1');
+  assert.equal(await server.execute('DBSIZE'), 3);
+  await server.flush();
+  assert.deepEqual([await server.execute('DBSIZE'), await it.dbSize()], [0, 0]);
+  await server.stop();
+  await assert.rejects(server.execute('PING'), /does not run/);
+});
+
+test('the clock', async (t) => {
+  const server = await start(t, { debug: true });
+  const it = await client(t, server);
+  await it.set('k', 'v', { EX: 60 });
+  await it.set('stays', 'v', { EX: 600 });
+  const waiting = server.execute('BLPOP', 'none', 60);
+  await until('a blocked client', async () => (await server.execute('INFO', 'clients')).includes('blocked_clients:1\r'));
+  await server.advance(61_000);
+  assert.equal(await waiting, null);
+  assert.equal(await it.get('k'), null);
+  const left = await it.ttl('stays');
+  assert.ok(left > 530 && left <= 539, left);
+  await assert.rejects(server.advance(-1), RangeError);
+  await assert.rejects(server.advance(undefined), RangeError);
+  await Promise.all(Array.from({ length: 40 }, () => server.advance(10_000)));
+  const less = await it.ttl('stays');
+  assert.ok(less > 130 && less <= 139, less);
+});
+
+test('faults', async (t) => {
+  const server = await start(t, { debug: true });
+  const it = await client(t, server);
+  await server.faults.error('set', "OOM command not allowed when used memory > 'maxmemory'.");
+  await assert.rejects(it.set('k', 'v'), /^(\w*Error: )?OOM command not allowed/);
+  assert.equal(await it.get('k'), null);
+  await server.faults.delay('GET', 80);
+  const began = process.hrtime.bigint();
+  assert.equal(await it.get('k'), null);
+  assert.ok(process.hrtime.bigint() - began >= 80_000_000n);
+  await server.faults.clear();
+  await it.set('k', 'v');
+  await server.faults.dropConnectionAfter(2);
+  assert.equal(await server.execute('GET', 'k'), 'v');
+  assert.equal(await server.execute('GET', 'k'), 'v');
+  await assert.rejects(server.execute('GET', 'k'), (e) => e.code === 'ECONNRESET');
+  assert.equal(await server.execute('GET', 'k'), 'v');
+});
+
+test('faults can be ended whatever they are', async (t) => {
+  const server = await start(t, { debug: true, requirepass: 'secret' });
+  const it = await client(t, server);
+  await server.faults.error('*', 'ERR down for the test');
+  await assert.rejects(it.get('k'), /down for the test/);
+  await assert.rejects(server.flush(), /down for the test/);
+  await server.faults.clear();
+  await server.flush();
+  await it.sendCommand(['CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes']);
+  await server.faults.error('GET', 'ERR once more');
+  await assert.rejects(it.get('k'), /once more/);
+});
+
+test('DEBUG is off unless asked for', async (t) => {
+  const server = await start(t);
+  for (const call of [server.advance(1), server.faults.clear(), server.faults.delay('GET', 1)]) {
+    await assert.rejects(call, /debug: true/);
+  }
+  await assert.rejects(server.execute('DEBUG', 'CLOCK', 'ADVANCE', 1), /DEBUG command not allowed/);
+  await (await start(t, { enableDebugCommand: true })).advance(1);
+});
+
+test('a program that has moved the clock ends by itself', async () => {
+  const code = `require('tidewater-server').Server.start({ debug: true }).then(async (s) => { await s.advance(1); console.log(s.pid); })`;
+  const pid = Number(execFileSync(process.execPath, ['-e', code], { encoding: 'utf8', timeout: 20_000 }));
+  await until('the server to end', () => !there(pid));
 });
 
 test('a given directory stays', async (t) => {

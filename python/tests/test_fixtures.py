@@ -1,5 +1,7 @@
 """The pytest plugin of the installed package."""
 
+import os
+
 import pytest
 import redis
 
@@ -45,8 +47,31 @@ def test_a_project_of_its_own(pytester):
     """)
     result = pytester.runpytest_subprocess("-p", "no:cacheprovider")
     result.assert_outcomes(passed=2)
+    assert_gone(pytester)
+
+
+def test_a_project_with_faults(pytester):
+    """The function's fixture ends what the test before left."""
+    pytester.makeconftest("""
+        import pytest
+        @pytest.fixture(scope="session")
+        def tidewater_directives():
+            return {"debug": True, "requirepass": "secret"}
+    """)
+    pytester.makepyfile("""
+        import pathlib, pytest
+        @pytest.mark.parametrize("turn", [1, 2])
+        def test_one(tidewater, turn):
+            assert tidewater.execute("DBSIZE") == 0
+            tidewater.execute("SET", "k", 1)
+            tidewater.faults.error("*", "ERR left behind")
+            pathlib.Path("pid").write_text(str(tidewater.pid))
+    """)
+    pytester.runpytest_subprocess("-p", "no:cacheprovider").assert_outcomes(passed=2)
+    assert_gone(pytester)
+
+
+def assert_gone(pytester):
     pid = (pytester.path / "pid").read_text()
     with pytest.raises(ProcessLookupError):
-        import os
-
         os.kill(int(pid), 0)

@@ -1,5 +1,7 @@
 """The installed package: `tidewater.Server`, its ends, its errors."""
 
+import concurrent.futures
+import datetime
 import multiprocessing
 import os
 import signal
@@ -89,6 +91,142 @@ def test_directives():
         assert config["appendonly"] == "yes" and config["save"] == "3600 1" and config["hz"] == "10"
         with pytest.raises(redis.AuthenticationError):
             redis.Redis(port=server.port, retry=None).ping()
+
+
+def test_execute_and_flush():
+    with tidewater.Server(requirepass="a b/c") as server:
+        assert server.execute("SET", "k", "zwölf") == "OK"
+        assert server.execute(b"get", "k") == "zwölf".encode()
+        assert server.execute("RPUSH", "l", 1, 2.5, b"\x00\r\n") == 3
+        assert server.execute("LRANGE", "l", 0, -1) == [b"1", b"2.5", b"\x00\r\n"]
+        assert server.execute("GET", "none") is None and server.execute("BLPOP", "none", 0.05) is None
+        assert server.execute("GEOPOS", "none", "x") == [None] and server.execute("LRANGE", "none", 0, -1) == []
+        big = bytes(range(256)) * 20_000
+        assert server.execute("SET", "big", big) == "OK" and server.execute("GET", "big") == big
+        with pytest.raises(tidewater.ReplyError, match="^WRONGTYPE "):
+            server.execute("GET", "l")
+        with pytest.raises(TypeError, match="NoneType"):
+            server.execute("SET", "k", None)
+        with pytest.raises(ValueError):
+            server.execute()
+        with pytest.raises(TimeoutError):
+            server.execute("BLPOP", "none", 0, timeout=0.05)
+        assert redis.from_url(server.url).select(1) and server.execute("SELECT", 1) == "OK"
+        assert server.execute("DBSIZE") == 3
+        redis.from_url(server.url, db=1).set("in", 1)
+        server.flush()
+        assert server.execute("DBSIZE") == 0 and redis.from_url(server.url, db=1).dbsize() == 0
+    with pytest.raises(RuntimeError, match="not been started"):
+        server.execute("PING")
+
+
+@pytest.mark.parametrize("by", [61, 61.0, datetime.timedelta(minutes=1, seconds=1)])
+def test_the_clock(by):
+    with tidewater.Server(debug=True) as server:
+        client = redis.Redis(port=server.port)
+        client.set("k", "v", ex=60)
+        client.set("stays", "v", ex=600)
+        before = client.time()[0]
+        server.advance(by)
+        assert client.get("k") is None and 530 < client.ttl("stays") <= 539
+        assert client.time()[0] - before >= 61
+        with pytest.raises(ValueError, match="forward"):
+            server.advance(-1)
+
+
+def test_the_clock_ends_a_blocked_command():
+    with tidewater.Server(debug=True) as server, concurrent.futures.ThreadPoolExecutor() as pool:
+        waiting = pool.submit(server.execute, "BLPOP", "none", 3600)
+        until("a blocked client", lambda: b"blocked_clients:1\r" in server.execute("INFO", "clients"))
+        server.advance(3601)
+        assert waiting.result(20) is None
+
+
+def test_faults():
+    with tidewater.Server(debug=True) as server:
+        client = redis.Redis(port=server.port, retry=None)
+        server.faults.error("set", "OOM command not allowed when used memory > 'maxmemory'.")
+        with pytest.raises(redis.exceptions.OutOfMemoryError):
+            client.set("k", "v")
+        with pytest.raises(tidewater.ReplyError, match="^OOM "):
+            server.execute("SET", "k", "v")
+        assert client.get("k") is None
+        server.faults.delay("GET", datetime.timedelta(milliseconds=80))
+        began = time.monotonic()
+        assert client.get("k") is None and time.monotonic() - began >= 0.08
+        began = time.monotonic()
+        server.faults.delay("GET", 0.12)
+        assert client.get("k") is None and time.monotonic() - began >= 0.12
+        server.faults.clear()
+        assert client.set("k", "v")
+        server.faults.drop_connection_after(2)
+        assert client.get("k") == b"v" and client.get("k") == b"v"
+        with pytest.raises(redis.ConnectionError):
+            client.get("k")
+        assert client.get("k") == b"v"
+        server.faults.drop_connection_after(0)
+        with pytest.raises(ConnectionError, match="closed"):
+            server.execute("PING")
+        assert server.execute("PING") == "PONG"
+
+
+def test_faults_can_be_ended_whatever_they_are():
+    """Also those that AUTH meets, and after somebody killed every connection."""
+    with tidewater.Server(debug=True, requirepass="secret") as server:
+        client = redis.from_url(server.url)
+        assert client.ping()
+        server.faults.error("*", "ERR down for the test")
+        with pytest.raises(redis.ResponseError, match="down for the test"):
+            client.ping()
+        with pytest.raises(tidewater.ReplyError, match="down for the test"):
+            server.flush()
+        server.faults.clear()
+        server.flush()
+        client.client_kill_filter(_type="normal", skipme=True)
+        server.faults.error("GET", "ERR once more")
+        with pytest.raises(redis.ResponseError, match="once more"):
+            client.get("k")
+
+
+def test_debug_is_off_unless_asked_for():
+    with tidewater.Server() as server:
+        assert not server.debug_allowed
+        for call in (lambda: server.advance(1), lambda: server.faults.clear(), lambda: server.faults.delay("GET", 1)):
+            with pytest.raises(RuntimeError, match=r"debug=True"):
+                call()
+        with pytest.raises(tidewater.ReplyError, match="DEBUG command not allowed"):
+            server.execute("DEBUG", "CLOCK", "ADVANCE", 1)
+    with tidewater.Server(enable_debug_command=True) as server:
+        server.advance(1)
+
+
+def test_the_clock_after_a_restart_and_from_threads():
+    server = tidewater.Server(debug=True)
+    for _ in range(2):
+        with server:
+            before = redis.Redis(port=server.port).time()[0]
+            with concurrent.futures.ThreadPoolExecutor(8) as pool:
+                list(pool.map(server.advance, [10] * 40))
+            assert redis.Redis(port=server.port).time()[0] - before >= 400
+
+
+def advances(server, out):
+    server.advance(100)
+    out.put(True)
+
+
+def test_a_forked_child_has_a_connection_of_its_own():
+    context = multiprocessing.get_context("fork")
+    with tidewater.Server(debug=True) as server:
+        server.execute("SET", "k", "v", "EX", 250)
+        server.advance(100)
+        out = context.Queue()
+        process = context.Process(target=advances, args=(server, out))
+        process.start()
+        assert out.get(timeout=20)
+        process.join()
+        server.advance(100)
+        assert server.execute("GET", "k") is None
 
 
 def test_a_given_directory_stays(tmp_path):

@@ -18,11 +18,15 @@ import threading
 import time
 import weakref
 from collections.abc import Iterable
+from datetime import timedelta
 from types import TracebackType
 from typing import Union
 from urllib.parse import quote
 
-__all__ = ["Server", "StartError", "binary", "main"]
+from ._client import Argument, Connection, Reply, ReplyError
+from ._faults import Faults, milliseconds
+
+__all__ = ["Faults", "ReplyError", "Server", "StartError", "binary", "main"]
 __version__ = "@VERSION@"
 
 #: What a directive may be set to: one value, several words of one line, or nothing to leave it at its default.
@@ -75,6 +79,7 @@ class Server:
     Args:
         port: the port; 0 picks a free one.
         dir: a directory for the server's files, which stays. Save points are then the server's defaults.
+        debug: allows DEBUG to clients on this machine, by which `advance()` and `faults` work.
         start_timeout: seconds until a server that is not ready counts as failed.
         directives: any other directive of redis.conf, with `_` for `-`: `maxmemory="10mb"`, `appendonly=True`,
             `save=(3600, 1)`. `None` leaves a directive at its default.
@@ -85,6 +90,7 @@ class Server:
         port: int = 0,
         *,
         dir: str | os.PathLike[str] | None = None,
+        debug: bool = False,
         start_timeout: float = 30.0,
         **directives: Value,
     ) -> None:
@@ -94,6 +100,8 @@ class Server:
         self._directives: dict[str, list[str]] = {"bind": ["127.0.0.1"]}
         if dir is None:
             self._directives["save"] = [""]
+        if debug:
+            self._directives["enable-debug-command"] = ["local"]
         for name, value in directives.items():
             name = name.replace("_", "-")
             if name in ("daemonize", "supervised", "logfile"):
@@ -101,6 +109,8 @@ class Server:
             if value is not None:
                 self._directives[name] = _words(value)
         self._lock = threading.Lock()
+        self._debug_lock = threading.Lock()
+        self._debug_connection: Connection | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._owner = 0
         self._port = 0
@@ -172,6 +182,7 @@ class Server:
     def _end(self, how: signal.Signals, timeout: float = 30.0) -> None:
         process = self._process
         _running.discard(self)
+        self._close_debug_connection()
         # A forked copy of this object is not what started the server.
         if process is not None and self._owner == os.getpid():
             assert process.stdin is not None and process.stdout is not None
@@ -248,6 +259,76 @@ class Server:
         except OSError:
             return ""
 
+    def execute(self, *words: Argument, timeout: float | None = 30.0) -> Reply:
+        """Runs a command as a client of its own, whose state does not outlive the call: for more, use a Redis client.
+
+            server.execute("SET", "k", "v")     # "OK"
+            server.execute("GET", "k")          # b"v"
+
+        Args:
+            words: the command's name and arguments. Text is sent as UTF-8.
+            timeout: seconds to wait for the reply; `None` for a blocking command without an end.
+
+        Returns:
+            `bytes` for a string, `str` for a status, `int`, `None`, or a list of these (a map is a list, as in RESP2).
+
+        Raises:
+            ReplyError: the reply is an error.
+            OSError: there is no connection, it was closed without a reply, or the time is over.
+        """
+        connection = self._connect(timeout)
+        try:
+            return connection.execute(*words)
+        finally:
+            connection.close()
+
+    def flush(self) -> None:
+        """Removes every key of every database (FLUSHALL)."""
+        self.execute("FLUSHALL")
+
+    def advance(self, by: float | timedelta) -> None:
+        """Moves the server's clock on, by seconds to the millisecond: keys expire, blocked commands time out. It cannot be moved back.
+
+        Needs `debug=True`.
+        """
+        self._debug("CLOCK", "ADVANCE", milliseconds(by))
+
+    @property
+    def faults(self) -> Faults:
+        """Faults that the server commits on purpose. Needs `debug=True`."""
+        return Faults(self)
+
+    @property
+    def debug_allowed(self) -> bool:
+        """Whether `advance()` and `faults` work."""
+        return self._directives.get("enable-debug-command", ["no"])[0].lower() != "no"
+
+    def _debug(self, *words: Argument) -> None:
+        if not self.debug_allowed:
+            raise RuntimeError("DEBUG is not allowed: start the server with tidewater.Server(debug=True)")
+        with self._debug_lock:
+            # A connection that stays: a fault that AUTH is to answer, as "*" does, must not lock out the one who ends it.
+            if self._debug_connection is not None:
+                try:
+                    self._debug_connection.execute("DEBUG", *words)
+                    return
+                except ConnectionError:
+                    # A client may have killed it, CLIENT KILL TYPE normal.
+                    self._close_debug_connection()
+                except OSError:
+                    self._close_debug_connection()
+                    raise
+            self._debug_connection = self._connect(30.0)
+            self._debug_connection.execute("DEBUG", *words)
+
+    def _close_debug_connection(self) -> None:
+        if self._debug_connection is not None:
+            self._debug_connection.close()
+            self._debug_connection = None
+
+    def _connect(self, timeout: float | None) -> Connection:
+        return Connection(self.host, self.port, self._directives.get("requirepass", [""])[0], timeout)
+
     def _log_path(self) -> str:
         return os.path.join(self._dir or "", "tidewater.log")
 
@@ -270,6 +351,9 @@ def _forked() -> None:
     for server in list(_running):
         if server._process is not None and server._process.stdin is not None:
             server._process.stdin.close()
+        # Another thread may have held the lock, and the connection is the parent's.
+        server._debug_lock = threading.Lock()
+        server._close_debug_connection()
     _running.clear()
 
 
