@@ -54,6 +54,13 @@ impl Rehearsal {
         env.barred.fetch_or(bar::REHEARSAL, Ordering::Relaxed);
     }
 
+    /// Whether a fault can be ordered by this name: a fault that no command meets would make a test pass for nothing.
+    pub fn knows(env: &Env, name: &str) -> bool {
+        let (first, sub) = name.split_once('|').map_or((name, None), |(first, sub)| (first, Some(sub)));
+        let Some(command) = env.commands.find(first.as_bytes()) else { return name == "*" };
+        sub.is_none_or(|sub| env.commands.find_sub(command, sub.as_bytes()).is_some())
+    }
+
     /// From now on so many of the latest commands are kept.
     pub fn record_commands(&self, env: &Env, most: usize) {
         self.change(env, |inner| inner.record_most = most);

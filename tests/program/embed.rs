@@ -275,6 +275,13 @@ fn any_language_has_the_clock_and_the_faults() {
     assert_eq!(client.ask("GET k"), "");
     assert!(Line::to(&server).ask("DEBUG CLOCK ADVANCE -1").starts_with("-ERR"));
     assert!(Line::to(&server).ask("DEBUG FAULT").starts_with("-ERR"));
+    for known in ["*", "GET", "config|set", "CONFIG"] {
+        assert_eq!(Line::to(&server).ask(&format!("DEBUG FAULT DELAY {known} 0")), "+OK\r\n");
+    }
+    for unknown in ["nosuch", "config|nosuch", "get|x", "\"\""] {
+        let said = Line::to(&server).ask(&format!("DEBUG FAULT DELAY {unknown} 0"));
+        assert!(said.starts_with("-ERR there is no command '"), "{said}");
+    }
     // A server that does not allow it.
     let closed = Server::builder().port(0).config("enable-debug-command", "no").start().unwrap();
     assert!(Line::to(&closed).ask("DEBUG CLOCK ADVANCE 1").starts_with("-ERR DEBUG command not allowed"));
