@@ -177,7 +177,7 @@ fn doctor(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
 fn malloc_stats(ctx: &mut Context<'_>, _: Args<'_>) -> Outcome {
     let text = format!(
         "allocator: {}\nin use: {}\npeak: {}\nresident: {}\n",
-        if alloc::installed() { "mimalloc" } else { "system" },
+        alloc::name(),
         alloc::used(),
         alloc::peak(),
         crate::server::process::resident_bytes()
