@@ -21,7 +21,7 @@ pub(super) fn notify(state: &str) {
     let sent = UnixDatagram::unbound().and_then(|socket| {
         let addr = match name.strip_prefix('@') {
             #[cfg(target_os = "linux")]
-            Some(name) => std::os::linux::net::SocketAddrExt::from_abstract_name(name)?,
+            Some(name) => <SocketAddr as std::os::linux::net::SocketAddrExt>::from_abstract_name(name)?,
             _ => SocketAddr::from_pathname(&name)?,
         };
         socket.send_to_addr(state.as_bytes(), &addr)
