@@ -4,8 +4,8 @@
 //! until it is switched on anew, so that base and increments never end up in two places. Temporary files have one name
 //! each, in the same directory (a rename never crosses file systems), made from `appendfilename`, because several servers
 //! may share a directory.
+use crate::base::platform;
 use std::ffi::{OsStr, OsString};
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ impl Layout {
 
     /// A name as [`Layout::base_name`] and [`Layout::incr_name`] make them.
     pub fn numbered(&self, name: &OsStr) -> Option<Numbered> {
-        let rest = name.as_bytes().strip_prefix(self.name.as_bytes())?.strip_prefix(b".")?;
+        let rest = platform::bytes(name).strip_prefix(platform::bytes(&self.name))?.strip_prefix(b".")?;
         let (seq, rest) = std::str::from_utf8(rest).ok()?.split_once('.')?;
         let seq = seq.parse().ok()?;
         match rest {

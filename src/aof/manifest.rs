@@ -5,10 +5,10 @@
 //! blanks or unprintable bytes are quoted; `#` begins a comment line. What is refused is what Redis 7.0 refuses, in its words;
 //! and numbers that leave no room for a next one.
 use super::layout::{BaseFormat, Layout, Numbered};
+use crate::base::platform;
 use crate::base::split::{quote, split_args};
 use std::ffi::{OsStr, OsString};
 use std::fmt::Write as _;
-use std::os::unix::ffi::{OsStrExt, OsStringExt};
 
 /// Bytes in a line.
 const LINE_BYTES_MAX: usize = 1024;
@@ -112,7 +112,7 @@ impl Manifest {
                 if !is_base_name(value) {
                     return Err("File can't be a path, just a filename");
                 }
-                name = Some(OsString::from_vec(value.clone()));
+                name = Some(platform::from_bytes(value.clone()));
             } else if key.eq_ignore_ascii_case(b"seq") {
                 seq = std::str::from_utf8(value).ok().and_then(|v| v.parse().ok());
             } else if key.eq_ignore_ascii_case(b"type") {
@@ -146,7 +146,7 @@ impl Manifest {
         for (entries, kind) in kinds {
             for entry in entries {
                 out.extend_from_slice(b"file ");
-                let name = entry.name.as_bytes();
+                let name = platform::bytes(&entry.name);
                 match name.iter().all(|b| b.is_ascii_graphic() && !matches!(b, b'"' | b'\\' | b'\'')) {
                     true => out.extend_from_slice(name),
                     false => quote(&mut out, name),
@@ -214,6 +214,7 @@ fn is_base_name(name: &[u8]) -> bool {
         && !name.contains(&b'/')
         && !name.contains(&b'\\')
         && !name.contains(&0)
+        && !platform::names_a_drive(name)
 }
 
 #[cfg(test)]
@@ -312,7 +313,7 @@ mod tests {
         let byte = prop_oneof![any::<u8>(), Just(b' '), Just(b'"'), Just(b'\''), Just(b'#'), b'a'..=b'z'];
         proptest::collection::vec(byte, 1..20)
             .prop_filter("no path", |name| is_base_name(name))
-            .prop_map(OsString::from_vec)
+            .prop_map(platform::from_bytes)
     }
 
     proptest! {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 /// The turn that a thread asks for, nanoseconds; the least that Linux grants. A thread that wakes often for little then
 /// does not wait out the turn of one that computes (EEVDF's custom slices, Linux 6.12; earlier kernels take no notice).
+#[cfg(target_os = "linux")]
 const TURN_NS: u64 = 100_000;
 
 /// A piece of background work after which whoever waits for the core gets it. The kernel looks only at its tick, each

@@ -222,6 +222,11 @@ impl Directive {
         self
     }
 
+    /// For what this system cannot do.
+    pub const fn no_effect_unless(self, here: bool) -> Self {
+        if here { self } else { self.no_effect() }
+    }
+
     pub const fn check(mut self, check: Check) -> Self {
         self.check = Some(check);
         self

@@ -5,12 +5,12 @@ use super::special::os_error;
 use super::table::TABLE;
 use super::{Config, find};
 use crate::base::glob::glob_match;
+use crate::base::platform;
 use crate::base::split::split_args;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::fmt;
 use std::io::Read;
-use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 /// A file that includes itself ends here.
@@ -179,7 +179,7 @@ impl Config {
             return Err(fail("include directives are nested too deeply".into()));
         }
         let dir = self.bytes("dir");
-        let path = Path::new(OsStr::from_bytes(&dir)).join(OsStr::from_bytes(pattern));
+        let path = Path::new(&platform::from_bytes(dir)).join(platform::from_bytes(pattern.to_vec()));
         let is_pattern = pattern.iter().any(|b| b"*?[".contains(b));
         let paths = if is_pattern { expand(&path) } else { vec![path] };
         // A pattern's files are one text to Redis: a line must not end up glued to the next file's first.
@@ -215,12 +215,12 @@ fn expand(pattern: &Path) -> Vec<PathBuf> {
     let mut found = vec![PathBuf::new()];
     for part in pattern.components() {
         let part = part.as_os_str();
-        if !part.as_bytes().iter().any(|b| b"*?[".contains(b)) {
+        if !platform::bytes(part).iter().any(|b| b"*?[".contains(b)) {
             found.iter_mut().for_each(|path| path.push(part));
             continue;
         }
         let matches = |name: &OsStr| {
-            let (name, part) = (name.as_bytes(), part.as_bytes());
+            let (name, part) = (platform::bytes(name), platform::bytes(part));
             (part.starts_with(b".") || !name.starts_with(b".")) && glob_match(part, name, false)
         };
         let entries = |dir: &PathBuf| std::fs::read_dir(dir).into_iter().flatten().flatten();

@@ -1,6 +1,7 @@
 //! The directives whose values have a shape of their own: save points, buffer limits, keyspace events, addresses.
 use super::directive::{Lines, Source, Special, Value, format_memory};
 use crate::base::num::{parse_f64, parse_memory};
+use crate::base::platform;
 use crate::base::split;
 
 /// Snapshot once so many changes have gathered and so many seconds have passed.
@@ -336,20 +337,19 @@ fn replicaof_lines(name: &str, value: &Value, default: &Value) -> Lines {
 
 /// Always an absolute path that exists. The process keeps its own working directory: two servers may share it.
 fn parse_dir(args: &[&[u8]], present: &Value, _: Source) -> Result<Value, String> {
-    use std::os::unix::ffi::{OsStrExt, OsStringExt};
     let [path] = args else { return Err(WRONG_NUMBER.into()) };
     let base = text(present);
-    let path =
-        std::path::Path::new(std::ffi::OsStr::from_bytes(&base)).join(std::ffi::OsStr::from_bytes(path));
-    let path = match path.canonicalize() {
+    let is_default = base.is_empty();
+    let path = std::path::Path::new(&platform::from_bytes(base)).join(platform::from_bytes(path.to_vec()));
+    let path = match platform::resolve(&path) {
         // The default, where the working directory is gone: a server must still be able to say so later.
-        Err(_) if base.is_empty() => std::path::PathBuf::from("/"),
+        Err(_) if is_default => std::path::PathBuf::from("/"),
         found => found.map_err(|e| os_error(&e))?,
     };
     if !path.is_dir() {
         return Err("Not a directory".into());
     }
-    Ok(Value::Text(path.into_os_string().into_vec()))
+    Ok(Value::Text(platform::bytes(path.as_os_str()).to_vec()))
 }
 
 fn dir_lines(name: &str, value: &Value, _: &Value) -> Lines {
@@ -366,7 +366,7 @@ pub fn os_error(error: &std::io::Error) -> String {
 
 /// Only the last component of a path.
 fn is_base_name(name: &[u8]) -> bool {
-    !name.contains(&b'/') && !name.contains(&b'\\')
+    !name.contains(&b'/') && !name.contains(&b'\\') && !platform::names_a_drive(name)
 }
 
 pub fn check_db_filename(value: &Value) -> Result<(), &'static str> {

@@ -77,7 +77,7 @@ pub static TABLE: &[Directive] = &[
     d("protected-mode").yes_no("yes"),
     d("tcp-backlog").int(0, INT, "511").immutable(),
     d("unixsocket").nullable().immutable(),
-    d("unixsocketperm").octal(0, 0o777, "0").immutable(),
+    d("unixsocketperm").octal(0, 0o777, "0").immutable().no_effect_unless(cfg!(unix)),
     d("timeout").int(0, INT, "0").bind(|l, v| l.timeout_s.set(unsigned(v))),
     d("tcp-keepalive").int(0, INT, "300").bind(|l, v| l.tcp_keepalive_s.set(unsigned(v))),
     d("socket-mark-id").int(0, UINT, "0").immutable(),
@@ -106,7 +106,7 @@ pub static TABLE: &[Directive] = &[
     d("tls-session-cache-timeout").int(0, INT, "300"),
     // General.
     d("daemonize").yes_no("no").immutable(),
-    d("supervised").one_of(SUPERVISED, "no").immutable(),
+    d("supervised").one_of(SUPERVISED, "no").immutable().no_effect_unless(cfg!(unix)),
     d("pidfile").nullable().immutable(),
     d("loglevel").one_of(LOG_LEVELS, "notice"),
     d("logfile").immutable(),
@@ -119,7 +119,10 @@ pub static TABLE: &[Directive] = &[
     d("databases").int(1, INT, "16").immutable(),
     d("always-show-logo").yes_no("no").immutable().no_effect(),
     d("set-proc-title").yes_no("yes").immutable(),
-    d("proc-title-template").text("{title} {listen-addr} {server-mode}").check(special::check_title),
+    d("proc-title-template")
+        .text("{title} {listen-addr} {server-mode}")
+        .check(special::check_title)
+        .no_effect_unless(cfg!(target_os = "linux")),
     d("locale-collate").no_effect(),
     d("enable-protected-configs").one_of(PROTECTED_ACTION, "no").immutable(),
     d("enable-debug-command").one_of(PROTECTED_ACTION, "no").immutable(),

@@ -1,6 +1,8 @@
 //! Listening sockets and the acceptor.
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
+#[cfg(unix)]
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -14,6 +16,10 @@ use super::connection::{Accepted, Socket};
 use super::worker::{self, Handle};
 use crate::command::Env;
 use crate::server::Engine;
+
+/// There is none.
+#[cfg(not(unix))]
+enum UnixListener {}
 
 /// Where to listen.
 #[derive(Clone, Debug)]
@@ -33,8 +39,7 @@ pub struct NetConfig {
 /// Bound sockets.
 pub struct Listeners {
     tcp: Vec<Tcp>,
-    #[cfg(unix)]
-    unix: Option<std::os::unix::net::UnixListener>,
+    unix: Option<UnixListener>,
 }
 
 /// A TCP listener and what `bind` and `port` called it.
@@ -47,11 +52,7 @@ struct Tcp {
 impl Listeners {
     /// Binds all addresses. The error names the one that failed.
     pub fn bind(config: &NetConfig) -> Result<Self, String> {
-        Ok(Self {
-            tcp: bind_tcp(config, &[])?,
-            #[cfg(unix)]
-            unix: listen_unix(config)?,
-        })
+        Ok(Self { tcp: bind_tcp(config, &[])?, unix: listen_unix(config)? })
     }
 
     /// The first TCP address.
@@ -126,20 +127,28 @@ fn listen_tcp(host: &str, port: u16, backlog: i32) -> io::Result<std::net::TcpLi
 }
 
 #[cfg(unix)]
-fn listen_unix(config: &NetConfig) -> Result<Option<std::os::unix::net::UnixListener>, String> {
+fn listen_unix(config: &NetConfig) -> Result<Option<UnixListener>, String> {
     let Some(path) = &config.unix_socket else { return Ok(None) };
     let failed = |e: io::Error| format!("Failed opening Unix socket: bind: {}", plain(&e));
     match std::fs::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => return Err(failed(e)),
         _ => {}
     }
-    let listener = std::os::unix::net::UnixListener::bind(path).map_err(failed)?;
+    let listener = UnixListener::bind(path).map_err(failed)?;
     listener.set_nonblocking(true).map_err(failed)?;
     if let Some(mode) = config.unix_permissions {
         use std::os::unix::fs::PermissionsExt;
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).map_err(failed)?;
     }
     Ok(Some(listener))
+}
+
+#[cfg(not(unix))]
+fn listen_unix(config: &NetConfig) -> Result<Option<UnixListener>, String> {
+    match config.unix_socket {
+        Some(_) => Err("Failed opening Unix socket: this system has none; take 'unixsocket' out".into()),
+        None => Ok(None),
+    }
 }
 
 /// What the acceptor is told to change.
@@ -309,7 +318,6 @@ async fn accept_all(
 ) {
     let tasks = tokio::task::LocalSet::new();
     let mut tcp = Vec::new();
-    #[cfg(unix)]
     if let Some(listener) = listeners.unix {
         tasks.spawn_local(accept_unix(acceptor.clone(), listener));
     }
@@ -353,7 +361,7 @@ async fn accept_tcp(acceptor: Arc<Acceptor>, listener: std::net::TcpListener) {
 }
 
 #[cfg(unix)]
-async fn accept_unix(acceptor: Arc<Acceptor>, listener: std::os::unix::net::UnixListener) {
+async fn accept_unix(acceptor: Arc<Acceptor>, listener: UnixListener) {
     let Ok(listener) = tokio::net::UnixListener::from_std(listener) else { return };
     let path = listener
         .local_addr()
@@ -366,6 +374,11 @@ async fn accept_unix(acceptor: Arc<Acceptor>, listener: std::os::unix::net::Unix
             Err(_) => backoff().await,
         }
     }
+}
+
+#[cfg(not(unix))]
+async fn accept_unix(_: Arc<Acceptor>, listener: UnixListener) {
+    match listener {}
 }
 
 /// Accepting fails when descriptors run out: try again when some may have been closed.

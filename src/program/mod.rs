@@ -1,8 +1,14 @@
 //! Level 8: the `tidewater` program: arguments, configuration, the process around a server, and its end.
 mod check;
 mod crash;
+#[cfg(unix)]
+mod fatal;
 mod process;
 mod title;
+#[cfg(unix)]
+mod unix;
+#[cfg(windows)]
+mod windows;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

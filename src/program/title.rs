@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 
 use crate::config::Config;
 
+#[cfg(target_os = "linux")]
 unsafe extern "C" {
     static mut environ: *mut *mut libc::c_char;
 }
@@ -22,6 +23,7 @@ pub(super) struct Title {
 impl Title {
     /// Moves the environment elsewhere, for longer titles. Called once, with `name` as the program was called, while no
     /// other thread runs. `None` where the system does not tell where the arguments are.
+    #[cfg(target_os = "linux")]
     pub(super) fn claim(name: &str) -> Option<Self> {
         let area = area(&std::fs::read_to_string("/proc/self/stat").ok()?)?;
         // SAFETY: no other thread reads or changes the environment meanwhile, so `environ` is a valid array of strings
@@ -40,6 +42,12 @@ impl Title {
             }
         }
         Some(Self { name: name.to_owned(), area: Mutex::new(area) })
+    }
+
+    /// Only Linux tells where the arguments are.
+    #[cfg(not(target_os = "linux"))]
+    pub(super) fn claim(_name: &str) -> Option<Self> {
+        None
     }
 
     /// Shows what the template says now.
@@ -66,6 +74,7 @@ impl Title {
 }
 
 /// Where arguments and environment lie, from the fields of /proc/self/stat; see proc_pid_stat(5).
+#[cfg(any(test, target_os = "linux"))]
 fn area(stat: &str) -> Option<Range<usize>> {
     // The second field is a name, in parentheses, of any characters; the 48th is the first of interest.
     let (_, fields) = stat.rsplit_once(')')?;

@@ -110,8 +110,16 @@ fn local_time(unix_s: i64) -> String {
     // SAFETY: `tm` is plain data, for which all zeroes are valid.
     let mut tm: libc::tm = unsafe { std::mem::zeroed() };
     let time = unix_s as libc::time_t;
-    // SAFETY: both point to live values of their types; localtime_r keeps neither.
-    unsafe { libc::localtime_r(&time, &mut tm) };
+    // SAFETY: both point to live values of their types; the call keeps neither.
+    #[cfg(unix)]
+    unsafe {
+        libc::localtime_r(&time, &mut tm)
+    };
+    // SAFETY: as above.
+    #[cfg(windows)]
+    unsafe {
+        libc::localtime_s(&mut tm, &time)
+    };
     format!(
         "{:02} {} {} {:02}:{:02}:{:02}",
         tm.tm_mday,

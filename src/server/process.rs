@@ -18,6 +18,7 @@ pub enum Whose {
 }
 
 /// Processor time used so far; zero where the system does not tell.
+#[cfg(unix)]
 pub fn cpu(whose: Whose) -> Cpu {
     let who = match whose {
         Whose::Process => libc::RUSAGE_SELF,
@@ -39,13 +40,28 @@ pub fn cpu(whose: Whose) -> Cpu {
     Cpu { user_us: micros(usage.ru_utime), system_us: micros(usage.ru_stime) }
 }
 
+#[cfg(not(unix))]
+pub fn cpu(_whose: Whose) -> Cpu {
+    Cpu::default()
+}
+
 /// Resident bytes; 0 where the system does not tell.
 pub fn resident_bytes() -> usize {
     let text = fs::read_to_string("/proc/self/statm").unwrap_or_default();
     let pages: usize = text.split_ascii_whitespace().nth(1).and_then(|w| w.parse().ok()).unwrap_or(0);
+    pages * page_bytes()
+}
+
+#[cfg(unix)]
+fn page_bytes() -> usize {
     // SAFETY: asks for a constant of the system.
     let page = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
-    pages * usize::try_from(page).unwrap_or(4096)
+    usize::try_from(page).unwrap_or(4096)
+}
+
+#[cfg(not(unix))]
+fn page_bytes() -> usize {
+    4096
 }
 
 /// The machine's memory, bytes; 0 where the system does not tell.
@@ -72,15 +88,16 @@ pub fn crash() -> ! {
     std::process::abort()
 }
 
-/// Name and release of the system, and the processor: `Linux 6.1.0 x86_64`.
+/// Name of the system, its release where that is easily told, and the processor: `Linux 6.1.0 x86_64`.
 pub fn system() -> String {
     let read = |what: &str| fs::read_to_string(format!("/proc/sys/kernel/{what}")).unwrap_or_default();
     let (name, release) = (read("ostype"), read("osrelease"));
     let name = if name.is_empty() { std::env::consts::OS } else { name.trim() };
-    format!("{name} {} {}", release.trim(), std::env::consts::ARCH)
+    let parts = [name, release.trim(), std::env::consts::ARCH];
+    parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" ")
 }
 
-#[cfg(test)]
+#[cfg(all(test, target_os = "linux"))]
 mod tests {
     use super::*;
 

@@ -1,9 +1,9 @@
 //! The operating system's files.
 use super::{Disk, DiskFile, DiskRead, Stat};
+use crate::base::platform;
 use std::ffi::OsString;
-use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
 /// The real file system.
@@ -16,12 +16,13 @@ const DIR_MODE: u32 = 0o755;
 
 impl Disk for OsDisk {
     fn open_append(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
-        Ok(Box::new(OsFile(file)))
+        Ok(Box::new(OsFile(platform::open_append(path, FILE_MODE)?)))
     }
 
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
+        let mut options = OpenOptions::new();
+        let options = platform::with_mode(options.write(true).create(true).truncate(true), FILE_MODE);
+        let file = options.open(path)?;
         Ok(Box::new(OsFile(file)))
     }
 
@@ -47,7 +48,7 @@ impl Disk for OsDisk {
     }
 
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
-        match File::open(dir)?.sync_all() {
+        match platform::sync_dir(dir) {
             // Some file systems know no such thing, and there is nothing to be done about it.
             Err(e) if matches!(e.raw_os_error(), Some(libc::EINVAL | libc::EBADF)) => Ok(()),
             synced => synced,
@@ -55,7 +56,7 @@ impl Disk for OsDisk {
     }
 
     fn create_dir(&self, dir: &Path) -> io::Result<()> {
-        match DirBuilder::new().mode(DIR_MODE).create(dir) {
+        match platform::create_dir(dir, DIR_MODE) {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists && dir.is_dir() => Ok(()),
             created => created,
         }
@@ -89,7 +90,7 @@ impl DiskFile for OsFile {
     }
 
     fn set_len(&mut self, len: u64) -> io::Result<()> {
-        self.0.set_len(len)
+        platform::set_len(&mut self.0, len)
     }
 
     fn len(&self) -> io::Result<u64> {
