@@ -40,9 +40,10 @@ def needed(*programs):
 
 
 def isolated(*command, network=True):
-    """The command in namespaces of its own; it dies with its parent. Without the network there is only `loopback`."""
+    """The command in namespaces of its own; it dies with who started it. Without the network there is only `loopback`."""
     # /proc is mounted over the old one, which would show the wrong processes.
-    return ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", *([] if network else ["--net"]), *command]
+    return ["setpriv", "--pdeathsig", "KILL", "unshare", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+            *([] if network else ["--net"]), *command]
 
 
 def loopback():
