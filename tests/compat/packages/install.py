@@ -235,7 +235,9 @@ def main():
         assert ask(6379, "GET", "k") == "v"
         assert ask(6379, "CONFIG", "GET", "databases")[1] == "17" and ask(6379, "CONFIG", "GET", "maxmemory")[1] == str(123 << 20)
 
-    # Purged: nothing is left but the user, whose files may be elsewhere.
+    # Purged: nothing is left but the user, whose files may be elsewhere. dpkg knows only of the file that it unpacked.
+    os.mkdir(tree.path("/etc/tidewater/conf.d"))
+    tree.write("/etc/tidewater/conf.d/own.conf", "databases 18\n")
     apt(tree, "purge", "tidewater")
     assert tree.state() == "", tree.state()
     for at in ("/run/policy", "/run/calls"):
