@@ -81,17 +81,16 @@ class Bench:
         self.rows = Rows()
         self.dumps, self.resp, self.pace = {}, {}, None
 
-    def server(self, name, extra=(), workers=None, **how):
-        """With one worker it has the servers' core, as redis-server's one thread has: only background work may go where
-        the load runs. Left to itself the kernel wakes either next to the load, which then takes its core from it."""
+    def server(self, name, extra=(), apart=False, **how):
+        """`apart`: the one worker has the servers' core, as redis-server's one thread has; only background work may go
+        where the load runs. Left to itself the kernel wakes either next to the load, which comes ahead of it there."""
         lists = []
-        if workers == 1 and self.args.server_cores != self.args.all_cores:
+        if apart and self.args.server_cores != self.args.all_cores:
             everywhere = ",".join(map(str, self.args.all_cores))
             lists = ["--server_cpulist", ",".join(map(str, self.args.server_cores))]
             for kind in ("bio", "bgsave", "aof_rewrite"):
                 lists += [f"--{kind}_cpulist", everywhere]
-        return compare.Server(self.args, name, self.binaries[name], cores=self.args.all_cores, extra=list(extra) + lists,
-                              workers=workers, **how)
+        return compare.Server(self.args, name, self.binaries[name], cores=self.args.all_cores, extra=list(extra) + lists, **how)
 
     # Data -----------------------------------------------------------------------------------------------------------
 
@@ -164,7 +163,7 @@ class Bench:
     def latency(self):
         found = {}
         for name in self.names:
-            with self.server(name, dump=self.dump(name), workers=1) as server:
+            with self.server(name, dump=self.dump(name), workers=1, apart=True) as server:
                 found[name, "no"] = self.phases(server, "getset", groups(self.args.gb)["s64"], ["BGSAVE"], 1)
                 with compare.Connection(server.port) as it:
                     for setting in (["appendfsync", "everysec"], ["auto-aof-rewrite-percentage", "0"], ["appendonly", "yes"]):
@@ -178,7 +177,7 @@ class Bench:
     def hash(self):
         fields, found = HASH_FIELDS // (10 if self.args.quick else 1), []
         for name in self.names:
-            with self.server(name, workers=1) as server:
+            with self.server(name, workers=1, apart=True) as server:
                 with compare.Connection(server.port) as it:
                     it.load(compare.batches("HSET", "pacehash", lambda i: (compare.member(i), f"value:{i:010d}"), fields), window=20)
                 found.append([self.phases(server, "hset", fields, ["BGSAVE"], 5, share) for share in (SHARE, HALF)])

@@ -125,6 +125,8 @@ impl Aof {
         // At once, not when the thread gets to run: the next write is acknowledged by these rules.
         run.hold_replies(Policy::of(env));
         let body = move || {
+            // It does little at a time, and with `always` clients wait for it.
+            crate::base::priority::short_turns();
             run.env.service::<Places>().take(Place::Background);
             run.run();
         };
