@@ -29,31 +29,60 @@ impl Cpus {
         Some(cpus)
     }
 
-    /// Those that the calling thread may use.
+    /// Those that the process's first thread may use.
     #[cfg(target_os = "linux")]
-    pub fn of_thread() -> io::Result<Cpus> {
+    pub fn of_process() -> io::Result<Cpus> {
+        Self::of(ThreadId(std::process::id() as libc::pid_t))
+    }
+
+    #[cfg(target_os = "linux")]
+    fn of(thread: ThreadId) -> io::Result<Cpus> {
         let mut cpus = Cpus::EMPTY;
-        // SAFETY: the kernel writes at most as many bytes as it is told; thread 0 is the caller's own.
-        let done = unsafe { libc::sched_getaffinity(0, size_of_val(&cpus.0), cpus.0.as_mut_ptr().cast()) };
+        // SAFETY: the kernel writes at most as many bytes as it is told.
+        let done =
+            unsafe { libc::sched_getaffinity(thread.0, size_of_val(&cpus.0), cpus.0.as_mut_ptr().cast()) };
         if done == 0 { Ok(cpus) } else { Err(io::Error::last_os_error()) }
     }
 
-    /// Has the calling thread, and threads that it starts, run on these only.
+    /// Has a thread, and threads that it starts from then on, run on these only.
     #[cfg(target_os = "linux")]
-    pub fn bind(&self) -> io::Result<()> {
-        // SAFETY: the kernel only reads, as many bytes as it is told; thread 0 is the caller's own.
-        let done = unsafe { libc::sched_setaffinity(0, size_of_val(&self.0), self.0.as_ptr().cast()) };
+    pub fn bind(&self, thread: ThreadId) -> io::Result<()> {
+        // SAFETY: the kernel only reads, as many bytes as it is told.
+        let done = unsafe { libc::sched_setaffinity(thread.0, size_of_val(&self.0), self.0.as_ptr().cast()) };
         if done == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub fn of_thread() -> io::Result<Cpus> {
+    pub fn of_process() -> io::Result<Cpus> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
     #[cfg(not(target_os = "linux"))]
-    pub fn bind(&self) -> io::Result<()> {
+    pub fn bind(&self, _: ThreadId) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// A thread, as the system numbers it while it lives.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg(target_os = "linux")]
+pub struct ThreadId(libc::pid_t);
+
+/// A thread.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[cfg(not(target_os = "linux"))]
+pub struct ThreadId(std::thread::ThreadId);
+
+impl ThreadId {
+    #[cfg(target_os = "linux")]
+    pub fn current() -> ThreadId {
+        // SAFETY: it takes nothing and cannot fail.
+        ThreadId(unsafe { libc::gettid() })
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    pub fn current() -> ThreadId {
+        ThreadId(std::thread::current().id())
     }
 }
 
@@ -80,11 +109,11 @@ mod tests {
     #[test]
     fn a_thread_runs_where_it_is_bound() {
         std::thread::spawn(|| {
-            let all = Cpus::of_thread().unwrap();
+            let all = Cpus::of(ThreadId::current()).unwrap();
             let first = (0..CPUS_MAX).find(|at| all.0[at / 64] >> (at % 64) & 1 == 1).unwrap();
             let one = Cpus::parse(&first.to_string()).unwrap();
-            one.bind().unwrap();
-            assert_eq!(Cpus::of_thread().unwrap(), one);
+            one.bind(ThreadId::current()).unwrap();
+            assert_eq!(Cpus::of(ThreadId::current()).unwrap(), one);
         })
         .join()
         .unwrap();

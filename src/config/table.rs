@@ -137,22 +137,13 @@ pub static TABLE: &[Directive] = &[
     d("disable-thp").yes_no("yes").immutable().no_effect(),
     d("oom-score-adj").one_of(OOM_ADJ, "no"),
     d("oom-score-adj-values").special(OOM_VALUES, "0 200 800").multi_arg(),
-    d("server-cpulist")
-        .alias("server_cpulist")
-        .nullable()
-        .immutable()
-        .no_effect_unless(cfg!(target_os = "linux")),
-    d("bio-cpulist").alias("bio_cpulist").nullable().immutable().no_effect_unless(cfg!(target_os = "linux")),
+    d("server-cpulist").alias("server_cpulist").nullable().no_effect_unless(cfg!(target_os = "linux")),
+    d("bio-cpulist").alias("bio_cpulist").nullable().no_effect_unless(cfg!(target_os = "linux")),
     d("aof-rewrite-cpulist")
         .alias("aof_rewrite_cpulist")
         .nullable()
-        .immutable()
         .no_effect_unless(cfg!(target_os = "linux")),
-    d("bgsave-cpulist")
-        .alias("bgsave_cpulist")
-        .nullable()
-        .immutable()
-        .no_effect_unless(cfg!(target_os = "linux")),
+    d("bgsave-cpulist").alias("bgsave_cpulist").nullable().no_effect_unless(cfg!(target_os = "linux")),
     // Clients.
     d("maxclients").int(1, UINT, "10000").bind(|l, v| l.maxclients.set(size(v))),
     d("maxmemory-clients").memory_or_percent("0").bind(|l, v| l.maxmemory_clients.set(v)),

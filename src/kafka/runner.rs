@@ -215,7 +215,8 @@ impl Runner {
     pub fn run(mut self) {
         // Clients come first when cores are short.
         crate::base::priority::lower(RUNNER_NICE);
-        self.engine.env().service::<Places>().take(Place::Background);
+        let env = self.engine.env().clone();
+        let _place = env.service::<Places>().take(Place::Background);
         let mut backoff = BACKOFF_MIN;
         self.control.asks.open();
         while !self.control.stopping() {

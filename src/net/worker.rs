@@ -59,7 +59,8 @@ pub(super) fn start(
         let load = load.clone();
         std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
             crate::base::priority::short_turns();
-            engine.env().service::<Places>().take(Place::Server);
+            let env = engine.env().clone();
+            let _place = env.service::<Places>().take(Place::Server);
             let local = Rc::new(Local {
                 worker: RefCell::new(engine.worker()),
                 engine,

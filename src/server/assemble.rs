@@ -15,7 +15,7 @@ use crate::server::meter::Meter;
 use crate::server::migrate::Links;
 use crate::server::observer::Observers;
 use crate::server::persist::Persistence;
-use crate::server::places::{Place, Places};
+use crate::server::places::{self, Place, Places};
 use crate::server::rehearsal::Rehearsal;
 use crate::server::slowlog::SlowLog;
 
@@ -32,7 +32,7 @@ pub fn assemble(mut setup: Setup) -> Arc<Engine> {
     setup.services.add(Arc::new(ReplicationId::default()));
     setup.services.add(Arc::new(Links::default()));
     setup.services.add(Arc::new(Rehearsal::default()));
-    let places = Arc::new(setup.services.find::<Config>().map(Places::of).unwrap_or_default());
+    let places = Arc::new(Places::default());
     setup.services.add(places.clone());
     if setup.services.find::<Persistence>().is_none() {
         setup.services.add(Arc::new(Persistence::default()));
@@ -43,7 +43,8 @@ pub fn assemble(mut setup: Setup) -> Arc<Engine> {
     env.service::<Meter>().startup_bytes.store(crate::base::alloc::used(), Ordering::Relaxed);
     pubsub.attach(env);
     env.service::<Persistence>().attach(&engine);
-    env.reclaimer.on_start(Box::new(move || places.take(Place::Background)));
+    // It lives as long as the server.
+    env.reclaimer.on_start(Box::new(move || std::mem::forget(places.take(Place::Background))));
     let _ = env.notifier.set(pubsub);
     let _ = env.observer.set(observers);
     let flushed = |env: &Env, locked: &mut Locked<'_>| env.service::<Persistence>().flushed(env, locked);
@@ -86,6 +87,7 @@ fn follow_config(config: &Config, env: &Arc<Env>) {
             persistence.aof.follow_policy(env);
         }
     });
+    follow(&places::directives(), |config, env| env.service::<Places>().follow(config));
     follow(&["save", "stop-writes-on-bgsave-error"], |_, env| {
         if let Some(persistence) = env.services.find::<Persistence>() {
             persistence.raise_bar(env);

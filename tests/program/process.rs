@@ -312,16 +312,17 @@ fn threads_run_on_the_processors_of_their_lists() {
     let pid = server.child.id();
     until("the workers' processors", || processors(pid, "worker-") == [first.clone(), first.clone()]);
     let mut socket = server.connect();
-    assert_eq!(
-        ask(&mut socket, "CONFIG SET server-cpulist 0"),
-        "-ERR CONFIG SET failed (possibly related to argument 'server-cpulist') - can't set immutable config\r\n"
-    );
     for key in 0..100 {
         assert_eq!(ask(&mut socket, &format!("SET {key} x")), "+OK\r\n");
     }
     // A worker starts it, and still it is not bound as the workers are.
     assert_eq!(ask(&mut socket, "BGSAVE"), "+Background saving started\r\n");
     until("the snapshot's thread", || processors(pid, "snapshot") == [all.clone()]);
+    // They follow the list, and without one they are where they were.
+    assert_eq!(ask(&mut socket, "CONFIG SET server-cpulist \"\""), "+OK\r\n");
+    assert_eq!(processors(pid, "worker-"), [all.clone(), all.clone()]);
+    assert_eq!(ask(&mut socket, &format!("CONFIG SET bgsave-cpulist {first}")), "+OK\r\n");
+    assert_eq!(processors(pid, "snapshot"), [first]);
     assert!(writeln!(socket, "SHUTDOWN NOSAVE").is_ok());
     let mut log = String::new();
     server.child.stderr.take().unwrap().read_to_string(&mut log).unwrap();

@@ -127,7 +127,8 @@ impl Aof {
         let body = move || {
             // It does little at a time, and with `always` clients wait for it.
             crate::base::priority::short_turns();
-            run.env.service::<Places>().take(Place::Background);
+            let env = run.env.clone();
+            let _place = env.service::<Places>().take(Place::Background);
             run.run();
         };
         let thread = std::thread::Builder::new().name("aof".into()).spawn(body)?;

@@ -17,7 +17,7 @@ use crate::config::Config;
 use crate::keyspace::{Locked, ShardSet};
 use crate::rdb::encode::{self, Options};
 use crate::server::Engine;
-use crate::server::places::{Place, Places};
+use crate::server::places::{Place, Placed, Places};
 use crate::server::shutdown::Request;
 
 /// What a snapshot is for.
@@ -222,7 +222,7 @@ impl Persistence {
         let theirs = slot.clone();
         let work = move || {
             let env = engine.env();
-            prepare_thread(env, kind);
+            let _place = prepare_thread(env, kind);
             if let Some(begun) = theirs.lock().take() {
                 // It is noted and logged there.
                 let _ = env.service::<Persistence>().finish(env, begun);
@@ -442,7 +442,7 @@ impl Persistence {
             let env = engine.env();
             let persistence = env.service::<Persistence>();
             let begun = persistence.cut(env, reserved, None);
-            prepare_thread(env, Kind::Rewrite);
+            let _place = prepare_thread(env, Kind::Rewrite);
             let _ = persistence.finish(env, begun);
         };
         std::thread::Builder::new().name("snapshot".into()).spawn(work).map(drop).map_err(|e| {
@@ -595,12 +595,12 @@ pub fn started(kind: Kind) -> &'static str {
 /// A snapshot leaves the cores to the workers, but gets on all the same.
 const SNAPSHOT_NICE: i32 = 5;
 
-fn prepare_thread(env: &Env, kind: Kind) {
+fn prepare_thread(env: &Env, kind: Kind) -> Placed<'_> {
     crate::base::priority::lower(SNAPSHOT_NICE);
     env.service::<Places>().take(match kind {
         Kind::Save => Place::Save,
         Kind::Rewrite => Place::Rewrite,
-    });
+    })
 }
 
 /// `rdb-key-save-delay`: microseconds a key; a negative one is that fraction of one.
