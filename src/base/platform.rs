@@ -1,7 +1,7 @@
 //! Files where systems differ: names as bytes, access modes, whether a directory can be synced.
 //!
-//! What only some systems have stands in a few files: here, in `src/base/priority.rs`, `src/server/process.rs`,
-//! `src/net/listen.rs` and `src/program/`.
+//! What only some systems have stands in a few files: here, in `src/base/priority.rs`, `src/base/cpus.rs`,
+//! `src/server/process.rs`, `src/net/` and `src/program/`.
 pub use system::{
     bytes, create_dir, from_bytes, names_a_drive, open_append, resolve, set_len, sync_dir, with_mode,
 };

@@ -18,18 +18,14 @@ impl Faults<'_> {
         self.server.engine.env().service()
     }
 
-    fn known(&self, command: &str) {
-        assert!(Rehearsal::knows(self.server.engine.env(), command), "there is no command '{command}'");
-    }
-
     /// A command runs so much later; only its own connection waits. The time is the server's: a manual clock must be
     /// advanced for it to pass.
     ///
     /// # Panics
     /// If there is no such command; `*` is all of them, and `config|get` one of a container's.
     pub fn delay(&self, command: &str, by: Duration) {
-        self.known(command);
-        self.rehearsal().delay(self.server.engine.env(), command, by);
+        let ordered = self.rehearsal().delay(self.server.engine.env(), command, by);
+        ordered.unwrap_or_else(|e| panic!("{e}"));
     }
 
     /// A command is not run, and is answered with this error, as `OOM command not allowed`.
@@ -37,8 +33,8 @@ impl Faults<'_> {
     /// # Panics
     /// If there is no such command, as for [`delay`](Self::delay).
     pub fn error(&self, command: &str, text: &str) {
-        self.known(command);
-        self.rehearsal().error(self.server.engine.env(), command, text);
+        let ordered = self.rehearsal().error(self.server.engine.env(), command, text);
+        ordered.unwrap_or_else(|e| panic!("{e}"));
     }
 
     /// Once so many more commands have been taken, whoever they come from, the connection that sends the next one is

@@ -54,11 +54,18 @@ impl Rehearsal {
         env.barred.fetch_or(bar::REHEARSAL, Ordering::Relaxed);
     }
 
-    /// Whether a fault can be ordered by this name: a fault that no command meets would make a test pass for nothing.
-    pub fn knows(env: &Env, name: &str) -> bool {
+    /// A fault is ordered by a name that commands have: one that none meets would make a test pass for nothing.
+    fn check(env: &Env, name: &str) -> Result<(), CommandError> {
         let (first, sub) = name.split_once('|').map_or((name, None), |(first, sub)| (first, Some(sub)));
-        let Some(command) = env.commands.find(first.as_bytes()) else { return name == "*" };
-        sub.is_none_or(|sub| env.commands.find_sub(command, sub.as_bytes()).is_some())
+        let known = match env.commands.find(first.as_bytes()) {
+            Some(command) => sub.is_none_or(|sub| env.commands.find_sub(command, sub.as_bytes()).is_some()),
+            None => name == "*",
+        };
+        if known {
+            Ok(())
+        } else {
+            Err(CommandError::quoting("ERR there is no command '", name.as_bytes(), "'"))
+        }
     }
 
     /// From now on so many of the latest commands are kept.
@@ -66,18 +73,22 @@ impl Rehearsal {
         self.change(env, |inner| inner.record_most = most);
     }
 
-    pub fn delay(&self, env: &Env, command: &str, by: Duration) {
+    pub fn delay(&self, env: &Env, command: &str, by: Duration) -> Result<(), CommandError> {
+        Self::check(env, command)?;
         self.change(env, |inner| {
             inner.delays.insert(command.to_ascii_lowercase(), by);
         });
+        Ok(())
     }
 
-    pub fn error(&self, env: &Env, command: &str, text: &str) {
+    pub fn error(&self, env: &Env, command: &str, text: &str) -> Result<(), CommandError> {
+        Self::check(env, command)?;
         // An error reply is one line.
         let text = text.replace(['\r', '\n'], " ");
         self.change(env, |inner| {
             inner.errors.insert(command.to_ascii_lowercase(), text);
         });
+        Ok(())
     }
 
     pub fn drop_after(&self, env: &Env, commands: u64) {

@@ -139,15 +139,11 @@ const ADVANCE_MS_MAX: u64 = 100 * 365 * 86_400_000;
 fn fault(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let (env, faults) = (ctx.env, ctx.service::<Rehearsal>());
     let text = |i: usize| String::from_utf8_lossy(args.at(i)).into_owned();
-    let command = || match text(3) {
-        name if Rehearsal::knows(env, &name) => Ok(name),
-        name => Err(CommandError::new(format!("ERR there is no command '{name}'"))),
-    };
     let number =
         |i: usize| parse_i64(args.at(i)).and_then(|n| u64::try_from(n).ok()).ok_or(CommandError::NOT_INTEGER);
     match (text(2).to_ascii_lowercase().as_str(), args.len()) {
-        ("delay", 5) => faults.delay(env, &command()?, Duration::from_millis(number(4)?.min(ADVANCE_MS_MAX))),
-        ("error", 5) => faults.error(env, &command()?, &text(4)),
+        ("delay", 5) => faults.delay(env, &text(3), Duration::from_millis(number(4)?.min(ADVANCE_MS_MAX)))?,
+        ("error", 5) => faults.error(env, &text(3), &text(4))?,
         ("drop", 4) => faults.drop_after(env, number(3)?),
         ("clear", 3) => faults.clear(),
         _ => return Err(CommandError::SYNTAX),

@@ -21,7 +21,8 @@ pub struct FileSink {
     written: u64,
     synced: u64,
     began: Instant,
-    turn: Turn,
+    /// Of the thread that writes, whether into the buffer or out of it.
+    pub turn: Turn,
     failed: Option<io::Error>,
 }
 

@@ -15,7 +15,6 @@ use parking_lot::Mutex;
 use super::file::FileSink;
 use crate::aof;
 use crate::aof::BaseFormat;
-use crate::base::priority::Turn;
 use crate::command::Env;
 use crate::command::view::lru_clock;
 use crate::journal::{Behind, Journal};
@@ -216,7 +215,6 @@ impl Snapshot {
         let mut local = Local::default();
         let most = if key_delay.is_some() { 1 } else { WALK_CELLS };
         let mut said = Instant::now();
-        let mut turn = Turn::begin();
         for shard in 0..env.keyspace.shards() as u32 {
             loop {
                 let (quiet, mut found) = (walk.is_over(), false);
@@ -228,7 +226,7 @@ impl Snapshot {
                 });
                 walk.put_local(&mut local, WALK_BYTES);
                 walk.put_pieces();
-                turn.pass();
+                walk.sink.turn.pass();
                 if let Some(key_delay) = key_delay.filter(|_| found) {
                     let began = Instant::now();
                     while !walk.is_over() {
