@@ -1,6 +1,7 @@
 //! Thread priorities: background work gives way to the threads that clients wait for. Where the system does not take
 //! them nothing happens: they are a matter of latency, not of correctness.
 #![allow(unsafe_code)]
+use std::cell::Cell;
 use std::time::{Duration, Instant};
 
 /// The turn that a thread asks for, nanoseconds; the least that Linux grants. A thread that wakes often for little then
@@ -8,30 +9,33 @@ use std::time::{Duration, Instant};
 #[cfg(target_os = "linux")]
 const TURN_NS: u64 = 100_000;
 
-/// A piece of background work after which whoever waits for the core gets it. The kernel looks only at its tick, each
-/// 4 ms with CONFIG_HZ=250, whether a thread's turn is over; a worker that finds its core taken would wait for that.
-pub struct Turn(Instant);
+/// How long a background thread works before whoever waits for its core gets it. The kernel looks only at its tick, each
+/// 4 ms with CONFIG_HZ=250, whether a thread's turn is over, and a worker that has just sent a long reply is owed none: it
+/// would wait for that.
+const PASS_AFTER: Duration = Duration::from_micros(200);
 
-impl Turn {
-    const TAKES: Duration = Duration::from_micros(500);
-
-    pub fn begin() -> Turn {
-        Turn(Instant::now())
-    }
-
-    /// Passes the core on if the turn is over, and begins the next one.
-    #[inline]
-    pub fn pass(&mut self) {
-        if self.0.elapsed() >= Self::TAKES {
-            std::thread::yield_now();
-            self.0 = Instant::now();
-        }
-    }
+thread_local! {
+    /// When the running turn of a background thread began; the others have none.
+    static TURN: Cell<Option<Instant>> = const { Cell::new(None) };
 }
 
-/// Lowers the calling thread's priority to `nice` (0 is normal, 19 the lowest) and asks for short turns.
+/// Lowers the calling thread's priority to `nice` (0 is normal, 19 the lowest) and asks for short turns. From here on
+/// [`pass`] passes the core on.
 pub fn lower(nice: i32) {
     set(nice);
+    TURN.set(Some(Instant::now()));
+}
+
+/// For long loops, between two pieces of work of some microseconds: a background thread whose turn is over passes its core
+/// on; others go on at once.
+#[inline]
+pub fn pass() {
+    if let Some(began) = TURN.get()
+        && began.elapsed() >= PASS_AFTER
+    {
+        std::thread::yield_now();
+        TURN.set(Some(Instant::now()));
+    }
 }
 
 /// Asks for short turns at normal priority.

@@ -11,6 +11,23 @@ pub type Garbage = Box<dyn Send>;
 /// Nobody waits for memory to be freed, but it must keep up.
 const RECLAIM_NICE: i32 = 10;
 
+/// A long buffer gives about so much back to the system at a time.
+const PIECE_BYTES: usize = 1 << 20;
+
+/// A long buffer that is freed piece by piece: for all of it at once the kernel would hold the core for milliseconds.
+pub struct Long(pub Vec<u8>);
+
+impl Drop for Long {
+    fn drop(&mut self) {
+        self.0.clear();
+        while self.0.capacity() > PIECE_BYTES {
+            // Allocators shrink large blocks in place, by steps of their own.
+            self.0.shrink_to(self.0.capacity() - (self.0.capacity() / 4).max(PIECE_BYTES));
+            super::priority::pass();
+        }
+    }
+}
+
 #[derive(Default)]
 struct Counters {
     pending: AtomicUsize,

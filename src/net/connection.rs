@@ -19,6 +19,7 @@ use tokio::net::UnixStream;
 
 use super::bell::Bell;
 use super::worker::{INPUT_BYTES, Local};
+use crate::base::reclaim::Long;
 use crate::command::client::{Client, flag};
 use crate::command::session::ReplyMode;
 use crate::command::{self, Lane, Session};
@@ -459,8 +460,9 @@ impl Connection {
         }
         if self.reply.memory_bytes() > RECLAIM_BYTES {
             let empty = Reply::new(self.reply.resp3());
-            let sent = std::mem::replace(&mut self.reply, empty);
-            self.local.engine.env().reclaimer.send(Box::new(sent), 0);
+            let mut sent = std::mem::replace(&mut self.reply, empty);
+            let buffer = Long(std::mem::take(&mut sent.buf));
+            self.local.engine.env().reclaimer.send(Box::new((buffer, sent)), 0);
         }
         self.reply.clear();
         self.sent = 0;

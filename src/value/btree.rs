@@ -466,6 +466,7 @@ impl<'a, M: Member> Cursor<'a, M> {
     /// Moves to the start of the next leaf or to the end of the previous one.
     #[cold]
     fn step(&mut self, forward: bool) -> bool {
+        crate::base::priority::pass();
         let turn =
             self.path.iter().rposition(|(inner, i)| if forward { i + 1 < inner.len() } else { *i > 0 });
         let Some(turn) = turn else { return false };

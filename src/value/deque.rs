@@ -583,6 +583,7 @@ impl<'a> Iterator for Iter<'a> {
         let (pack, pos) = match self.step {
             Step::Packed(pack, pos) => (pack, pos),
             Step::None => {
+                crate::base::priority::pass();
                 let (chunk, at, _) = self.deque.chunk_at(self.next)?;
                 match chunk.packed() {
                     Some(pack) => (pack, pack.seek(at as i64)?),

@@ -55,6 +55,7 @@ impl<'a> ListRef<'a> {
         };
         let mut index = index;
         while let Some((chunk, at, count)) = deque.chunk_of(index) {
+            crate::base::priority::pass();
             let more = match chunk {
                 ChunkView::Packed(bytes) => walk_pack(Listpack::new(bytes), at, backward, &mut visit),
                 ChunkView::Plain(bytes) => visit(Elem::Str(bytes)),

@@ -352,6 +352,7 @@ impl<T: Slot> Iter<'_, T> {
             self.path[self.depth] = (node, 0);
             self.depth += 1;
         } else if !node.is_empty_node() {
+            crate::base::priority::pass();
             self.leaf = node;
             self.enter_bucket(0);
         }

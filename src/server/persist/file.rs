@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use crate::base::crc::crc64;
 use crate::base::disk::DiskFile;
-use crate::base::priority::Turn;
+use crate::base::priority;
 use crate::rdb::encode::{self, Sink};
 
 const BUFFER_BYTES: usize = 64 << 10;
@@ -21,8 +21,6 @@ pub struct FileSink {
     written: u64,
     synced: u64,
     began: Instant,
-    /// Of the thread that writes, whether into the buffer or out of it.
-    pub turn: Turn,
     failed: Option<io::Error>,
 }
 
@@ -42,7 +40,6 @@ impl FileSink {
             written: 0,
             synced: 0,
             began: Instant::now(),
-            turn: Turn::begin(),
             failed,
         }
     }
@@ -68,7 +65,7 @@ impl FileSink {
             self.failed = Some(e);
         }
         self.buffer.clear();
-        self.turn.pass();
+        priority::pass();
     }
 
     fn put_out(&mut self) -> io::Result<()> {

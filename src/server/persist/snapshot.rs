@@ -226,7 +226,7 @@ impl Snapshot {
                 });
                 walk.put_local(&mut local, WALK_BYTES);
                 walk.put_pieces();
-                walk.sink.turn.pass();
+                crate::base::priority::pass();
                 if let Some(key_delay) = key_delay.filter(|_| found) {
                     let began = Instant::now();
                     while !walk.is_over() {

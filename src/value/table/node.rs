@@ -476,6 +476,7 @@ impl Node {
         if !std::mem::needs_drop::<T>() {
             return;
         }
+        crate::base::priority::pass();
         for at in 0..self.buckets() {
             // SAFETY: `at` is below the number of buckets.
             let bucket = unsafe { self.bucket::<T>(at) };
