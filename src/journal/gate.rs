@@ -60,19 +60,12 @@ impl Gate {
     }
 
     fn wake(&self, offset: u64, how: Result<(), Unsure>) -> usize {
-        let due: Vec<Sleeper> = {
-            let mut sleepers = self.sleepers.lock();
-            if sleepers.is_empty() {
-                self.changed.notify_all();
-                return 0;
-            }
-            let (due, rest) = sleepers.drain(..).partition(|(at, _)| *at <= offset);
-            *sleepers = rest;
-            self.changed.notify_all();
-            due.into_iter().map(|(_, sleeper)| sleeper).collect()
-        };
+        let mut sleepers = self.sleepers.lock();
+        let due: Vec<_> = sleepers.extract_if(.., |(at, _)| *at <= offset).collect();
+        self.changed.notify_all();
+        drop(sleepers);
         let woken = due.len();
-        for sleeper in due {
+        for (_, sleeper) in due {
             match sleeper {
                 Sleeper::Task(waker) => waker.wake(),
                 Sleeper::Call(call) => call(how),

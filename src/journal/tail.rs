@@ -86,13 +86,17 @@ impl Tail {
 /// How long a reader waits for more.
 #[derive(Clone, Copy, Debug)]
 pub struct Patience {
-    /// It sleeps on until this much is there...
+    /// It sleeps on until this much is there.
     pub bytes: usize,
-    /// ...or this long after the first byte, or after this instant.
-    pub linger: Duration,
-    pub since: Option<Instant>,
+    /// From this instant on anything at all will do; `None`: at once.
+    pub until: Option<Instant>,
     /// With nothing there at all it comes back after this.
     pub idle: Duration,
+}
+
+impl Patience {
+    /// What is there is taken.
+    pub const NONE: Patience = Patience { bytes: 1, until: None, idle: Duration::ZERO };
 }
 
 /// Who has so much waiting that clients should hold their writes back for a moment.
@@ -229,21 +233,16 @@ impl Reader {
         let journal = self.journal.clone();
         let mut tail = journal.tail.lock();
         let idle_until = Instant::now() + patience.idle;
-        let mut linger_until = None;
         loop {
+            let gathers_until = patience.until.filter(|until| Instant::now() < *until);
+            let wanted = if gathers_until.is_some() { patience.bytes.max(1) } else { 1 };
             let old = tail.chunks.iter().any(|c| c.start >= self.at);
-            if old || tail.growing.len() >= patience.bytes.max(1) || tail.stopped {
+            if old || tail.growing.len() >= wanted || tail.stopped {
                 break;
             }
-            let until = if tail.growing.is_empty() {
-                tail.sleeping = Some(1);
-                idle_until
-            } else {
-                tail.sleeping = Some(patience.bytes.max(1));
-                *linger_until
-                    .get_or_insert_with(|| patience.since.unwrap_or_else(Instant::now) + patience.linger)
-            };
-            if journal.arrived.wait_until(&mut tail, until).timed_out() {
+            tail.sleeping = Some(wanted);
+            let until = gathers_until.unwrap_or(idle_until);
+            if journal.arrived.wait_until(&mut tail, until).timed_out() && gathers_until.is_none() {
                 break;
             }
         }
@@ -282,9 +281,6 @@ impl Drop for Reader {
 mod tests {
     use super::*;
 
-    const AT_ONCE: Patience =
-        Patience { bytes: 1, linger: Duration::ZERO, since: None, idle: Duration::ZERO };
-
     fn append(journal: &Journal, db: usize, words: &[&str]) -> u64 {
         let mut batch = Batch::default();
         batch.push(db, words.iter().map(|w| w.as_bytes()));
@@ -309,14 +305,14 @@ mod tests {
         let mut second = journal.subscribe();
         append(&journal, 2, &["SET", "b", "2"]);
         append(&journal, 2, &["SET", "c", "3"]);
-        let a = first.next(AT_ONCE).unwrap();
+        let a = first.next(Patience::NONE).unwrap();
         assert_eq!(text(&a), "SELECT 0 SET a 1");
-        let b = first.next(AT_ONCE).unwrap();
+        let b = first.next(Patience::NONE).unwrap();
         assert_eq!(text(&b), "SELECT 2 SET b 2 SET c 3");
         assert_eq!(b.start, a.end());
-        assert!(first.next(AT_ONCE).is_none());
+        assert!(first.next(Patience::NONE).is_none());
         assert_eq!(journal.waiting_bytes(), b.bytes.len() as u64, "the other one has not come by");
-        assert_eq!(text(&second.next(AT_ONCE).unwrap()), "SELECT 2 SET b 2 SET c 3");
+        assert_eq!(text(&second.next(Patience::NONE).unwrap()), "SELECT 2 SET b 2 SET c 3");
         assert_eq!(journal.waiting_bytes(), 0);
         assert_eq!(journal.end(), first.offset());
         drop((first, second));
@@ -330,9 +326,9 @@ mod tests {
         append(&journal, 1, &["SET", "a", "1"]);
         let cut = journal.cut();
         append(&journal, 1, &["SET", "b", "1"]);
-        let before = reader.next(AT_ONCE).unwrap();
+        let before = reader.next(Patience::NONE).unwrap();
         assert_eq!(before.end(), cut);
-        let after = reader.next(AT_ONCE).unwrap();
+        let after = reader.next(Patience::NONE).unwrap();
         assert_eq!((after.start, text(&after).as_str()), (cut, "SELECT 1 SET b 1"));
     }
 
@@ -340,12 +336,7 @@ mod tests {
     fn a_sleeping_reader_is_woken_and_large_streams_come_in_chunks() {
         let journal = Arc::new(Journal::default());
         let mut reader = journal.subscribe();
-        let long = Patience {
-            idle: Duration::from_secs(60),
-            linger: Duration::from_secs(60),
-            since: None,
-            bytes: 1,
-        };
+        let long = Patience { idle: Duration::from_secs(60), ..Patience::NONE };
         let (n, value) = (400, "v".repeat(10_000));
         let taker = std::thread::spawn(move || {
             let mut total = 0;

@@ -733,8 +733,6 @@ fn many_due_fields_do_not_stop_a_command() {
     assert_eq!(journal(&mut reader), ["HDEL h short"]);
 }
 
-const AT_ONCE: Patience = Patience { bytes: 1, linger: Duration::ZERO, since: None, idle: Duration::ZERO };
-
 fn watch(t: &mut Local) -> Reader {
     assert_eq!(t.clock.now_ms(), START);
     t.engine.env().journal.subscribe()
@@ -743,7 +741,7 @@ fn watch(t: &mut Local) -> Reader {
 /// The effects since the last time, a line each, without SELECT, MULTI and EXEC.
 fn journal(reader: &mut Reader) -> Vec<String> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = reader.next(AT_ONCE) {
+    while let Some(chunk) = reader.next(Patience::NONE) {
         bytes.extend_from_slice(&chunk.bytes);
     }
     let text = String::from_utf8(bytes).expect("the tests write text only");

@@ -7,12 +7,10 @@ use super::generate::Generator;
 use crate::support::Local;
 use crate::support::wire::Args;
 
-const AT_ONCE: Patience = Patience { bytes: 1, linger: Duration::ZERO, since: None, idle: Duration::ZERO };
-
 /// The commands that a reader finds.
 pub fn commands(reader: &mut Reader) -> Vec<Args> {
     let mut bytes = Vec::new();
-    while let Some(chunk) = reader.next(AT_ONCE) {
+    while let Some(chunk) = reader.next(Patience::NONE) {
         bytes.extend_from_slice(&chunk.bytes);
     }
     parse(&bytes)

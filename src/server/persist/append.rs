@@ -42,9 +42,11 @@ impl Policy {
 /// While replies do not wait for the file, two writes are this far apart, unless so much gathers earlier.
 const GATHER: Duration = Duration::from_millis(5);
 const GATHER_BYTES: usize = 256 << 10;
-/// From so many who waited for one sync on, the next one waits for about as long as it takes, at most this.
+/// From so many who waited for one sync on, the next one waits for more, for about as long as it takes, at most this.
 const CROWD_MIN: usize = 4;
 const CROWD_LINGER_MAX: Duration = Duration::from_micros(200);
+/// How much longer than the last sync those who do not wait for the next one are to be busy.
+const CROWD_AHEAD: f64 = 1.5;
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How soon a failed write is tried again, and how long the driver naps meanwhile.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -116,7 +118,9 @@ impl Aof {
             pending: None,
             synced_at: Instant::now(),
             written_at: Instant::now(),
-            crowd: 0,
+            vouched: 0,
+            vouched_at: Instant::now(),
+            enough_bytes: 0,
             sync_took: Duration::ZERO,
             stamp_s: 0,
             failed_at: None,
@@ -209,8 +213,12 @@ struct Run {
     pending: Option<Chunk>,
     synced_at: Instant,
     written_at: Instant,
-    /// How many waited for the last sync, and how long it took.
-    crowd: usize,
+    /// The journal's offset up to which everything is known to be durable.
+    vouched: u64,
+    vouched_at: Instant,
+    /// With so much to write the next sync need not wait for more; 0: it waits for nothing.
+    enough_bytes: usize,
+    /// The last sync.
     sync_took: Duration,
     /// Of the last timestamp annotation.
     stamp_s: u64,
@@ -271,21 +279,15 @@ impl Run {
 
     fn patience(&self, policy: Policy) -> Patience {
         if self.stop {
-            return Patience { bytes: 1, linger: Duration::ZERO, since: None, idle: Duration::ZERO };
+            return Patience::NONE;
         }
         let unsynced = self.writer.unsynced_bytes() > 0;
         let idle = if unsynced { SYNC_EVERY.saturating_sub(self.synced_at.elapsed()) } else { SYNC_EVERY };
-        match policy {
-            Policy::Always if self.crowd < CROWD_MIN => {
-                Patience { bytes: 1, linger: Duration::ZERO, since: None, idle }
-            }
-            // Where many wait for each sync, waiting for a few more makes syncs fewer and all of them faster.
-            Policy::Always => {
-                let linger = self.sync_took.min(CROWD_LINGER_MAX);
-                Patience { bytes: GATHER_BYTES, linger, since: None, idle }
-            }
-            _ => Patience { bytes: GATHER_BYTES, linger: GATHER, since: Some(self.written_at), idle },
-        }
+        let (bytes, since, linger) = match policy {
+            Policy::Always => (self.enough_bytes, self.synced_at, self.sync_took.min(CROWD_LINGER_MAX)),
+            _ => (GATHER_BYTES, self.written_at, GATHER),
+        };
+        Patience { bytes, until: (bytes > 0).then(|| since + linger), idle }
     }
 
     /// The journal's offset up to which the file holds it.
@@ -409,7 +411,21 @@ impl Run {
     fn vouch(&mut self) {
         let synced = self.writer.unsynced_bytes() == 0 && !self.writer.is_pending();
         if synced && self.writer.health() == Health::Good {
-            self.crowd = self.env.journal.gate.advance(self.written());
+            let offset = self.written();
+            let woken = self.env.journal.gate.advance(offset);
+            let took = self.vouched_at.elapsed();
+            self.vouched_at = Instant::now();
+            self.enough_bytes = 0;
+            if woken >= CROWD_MIN {
+                // The next sync had better be for many, but begin while there are enough others to keep the server and
+                // its clients busy until it ends: with all in one they would wait for the disk, and the disk for them.
+                let clients = self.env.clients.len();
+                let others = woken as f64 * CROWD_AHEAD * self.sync_took.as_secs_f64() / took.as_secs_f64();
+                let many = clients.saturating_sub(others as usize).max(clients / 2);
+                let bytes = usize::try_from(offset - self.vouched).unwrap_or(0) / woken;
+                self.enough_bytes = many.saturating_mul(bytes).clamp(1, GATHER_BYTES);
+            }
+            self.vouched = offset;
         }
     }
 
