@@ -44,15 +44,17 @@ pub(super) fn limit(buckets: usize) -> usize {
     slots - slots / 8
 }
 
-/// Fewest buckets for `entries` that fill an allocator's size class (steps of 64 up to 512 bytes, then four a
-/// doubling).
+/// Fewest buckets for `entries` that fill an allocator's size class (steps of 64 up to 512 bytes, then four a doubling).
+/// From 1 KB on only two a doubling: entries spread evenly, so all leaves of a table grow at about the same time, and the
+/// allocator keeps the places of those that have grown until all of a slab have; in the classes between slabs are long.
 pub(super) fn fit(entries: usize) -> usize {
     let mut buckets = (entries / SLOTS).max(1);
     while limit(buckets) < entries {
         buckets += 1 + (entries - limit(buckets)) / SLOTS;
     }
     let bytes = (buckets + 1) * size_of::<Bucket<u64>>();
-    let step = (1usize << (bytes - 1).ilog2() >> 2).max(64);
+    let doubling = 1usize << (bytes - 1).ilog2();
+    let step = if doubling < 1024 { (doubling >> 2).max(64) } else { doubling >> 1 };
     bytes.next_multiple_of(step) / 64 - 1
 }
 

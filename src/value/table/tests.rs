@@ -392,12 +392,12 @@ fn memory_per_entry_is_near_the_slots() {
         let spread: u64 = (0..12).map(|draw| hash(1, &(shard * 12 + draw).to_le_bytes()) % 55).sum();
         (0..spread.saturating_sub(80)).for_each(|number| table.add(shard << 32 | number));
         small += table.mem_bytes() + size_of::<Table<Number>>();
-        assert!(table.mem_bytes() as f64 / (table.len() as f64) < 13.5);
+        assert!(table.mem_bytes() as f64 / (table.len() as f64) < 16.2);
         if shard == 0 {
             check(&table);
         }
     }
-    assert!(small as f64 / (400.0 * 244.0) < 12.5, "{}", small as f64 / (400.0 * 244.0));
+    assert!(small as f64 / (400.0 * 244.0) < 13.1, "{}", small as f64 / (400.0 * 244.0));
     let mut table = Table::new(99);
     let (mut worst, mut sum, mut samples) = (0f64, 0.0, 0.0);
     for number in 0..100_000 {
@@ -408,7 +408,7 @@ fn memory_per_entry_is_near_the_slots() {
             (sum, samples) = (sum + each, samples + 1.0);
         }
     }
-    assert!(worst < 14.0 && sum / samples < 12.5, "{worst} {}", sum / samples);
+    assert!(worst < 14.5 && sum / samples < 13.0, "{worst} {}", sum / samples);
     assert_eq!(size_of::<Table<Number>>(), 56);
 }
 
@@ -477,10 +477,11 @@ fn pins_are_read_and_dropped_elsewhere_while_the_table_changes() {
 fn size_classes_are_filled() {
     let sizes: Vec<usize> = (1..60).map(|entries| (fit(entries * 13) + 1) * 64).collect();
     for bytes in sizes {
-        let step = (1usize << (bytes - 1).ilog2() >> 2).max(64);
-        assert_eq!(bytes % step, 0);
+        let doubling = 1usize << (bytes - 1).ilog2();
+        assert_eq!(bytes % (doubling >> 2).max(64), 0, "a size class");
+        assert!(bytes <= 1024 || bytes % (doubling >> 1) == 0, "two a doubling");
     }
-    assert_eq!((fit(1), fit(7), fit(8), limit(1), limit(39)), (1, 1, 2, 7, 239));
+    assert_eq!((fit(1), fit(7), fit(8), limit(1), limit(47)), (1, 1, 2, 7, 288));
     assert_eq!(fit(limit(LEAF_BUCKETS)), LEAF_BUCKETS);
 }
 
