@@ -95,6 +95,11 @@ pub trait Large: Any + Send + Sync {
     fn free_effort(&self) -> usize;
     /// A pin of it as a value of its own.
     fn boxed_clone(&self) -> Box<dyn Large>;
+    /// Frees a part of what former pins left behind, of about `leaves` leaves; true when nothing is left to do.
+    fn settle(&mut self, leaves: usize) -> bool {
+        _ = leaves;
+        true
+    }
 }
 
 /// Strings up to this many bytes live in the cell, longer ones behind an `Arc`.
@@ -298,6 +303,12 @@ impl Cell {
     pub fn as_large(&self) -> Option<&dyn Large> {
         // SAFETY: the cell owns the box for as long as it has a large kind.
         self.kind().is_large().then(|| unsafe { &*self.large_ptr() })
+    }
+
+    /// The large value for writing, whatever its type.
+    pub fn as_large_mut(&mut self) -> Option<&mut dyn Large> {
+        // SAFETY: as in `as_large`, and the cell is borrowed mutably.
+        self.kind().is_large().then(|| unsafe { &mut *self.large_ptr() })
     }
 
     /// The large value. Panics when the cell holds something else: the caller has matched on `kind()`.

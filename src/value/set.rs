@@ -334,6 +334,10 @@ impl Large for SetTable {
     fn boxed_clone(&self) -> Box<dyn Large> {
         Box::new(self.clone())
     }
+
+    fn settle(&mut self, leaves: usize) -> bool {
+        self.table.settle(leaves)
+    }
 }
 
 /// Immutable bytes behind eight: up to seven stand in the word itself; of more, the address in the lower 48 bits and

@@ -9,7 +9,8 @@
 //!   home bucket's start. Ranges never overlap, whatever grew or shrank in between: what is there throughout is
 //!   returned exactly once.
 //! - *Pinning.* Nodes are counted. A pin is one more owner of the root; while it lives, a writer copies the nodes that
-//!   it touches and that have another owner. Without a living pin it looks at no count at all.
+//!   it touches and that have another owner, but of a leaf only the slots: the entries are lent, and copied as they are
+//!   changed. Without a living pin, and once all loans are settled, it looks at no count at all.
 //! - *Random.* Owners know how many entries are below, so a walk by rank and a draw within the leaf are uniform.
 //!
 //! Invariants: a node's count is exact; a bucket's overflow byte is the number of entries that were pushed past it, 255
@@ -431,23 +432,22 @@ impl Pins {
         }
     }
 
-    /// Whether a pin lives. When none does, nodes have no owner but the table's tree, and what pins read is over.
+    /// Whether there was a pin since the last [`Pins::forget`].
     #[inline]
-    fn exist(&mut self) -> bool {
-        let token = *self.0.get_mut();
-        !token.is_null() && self.exist_slow(token)
+    fn existed(&mut self) -> bool {
+        !self.0.get_mut().is_null()
     }
 
-    #[cold]
-    fn exist_slow(&mut self, token: *mut ()) -> bool {
-        // SAFETY: the count that the table keeps, put back by ManuallyDrop unless it is the last.
-        let mut token = ManuallyDrop::new(unsafe { Arc::from_raw(token) });
-        if Arc::get_mut(&mut token).is_none() {
-            return true;
-        }
-        *self.0.get_mut() = ptr::null_mut();
-        drop(ManuallyDrop::into_inner(token));
-        false
+    /// Whether a pin lives. When none does, nodes have no owner but the table's tree, and what pins read is over.
+    fn exist(&mut self) -> bool {
+        let token = *self.0.get_mut();
+        // SAFETY: the count that the table keeps, which ManuallyDrop leaves to it.
+        !token.is_null() && Arc::get_mut(&mut ManuallyDrop::new(unsafe { Arc::from_raw(token) })).is_none()
+    }
+
+    /// No pin lives, nor what it left.
+    fn forget(&mut self) {
+        *self = Pins(AtomicPtr::new(ptr::null_mut()));
     }
 }
 
@@ -534,6 +534,8 @@ pub struct Table<T: Slot> {
     /// Entries that `reserve` announced and that did not all come yet; 0: none.
     expected: usize,
     pins: Pins,
+    /// Leaves before this position borrow nothing, unless a pin lives.
+    settled: u64,
 }
 
 impl<T: Slot> Deref for Table<T> {
@@ -558,7 +560,8 @@ impl<T: Slot> Table<T> {
         let () = Self::EIGHT_BYTES;
         assert!(skip_bits <= 64 - POSITION_BITS);
         let view = View { root: Node::EMPTY, seed, skip_bits, items: PhantomData };
-        Table { view, bytes: 0, expected: 0, pins: Pins(AtomicPtr::new(ptr::null_mut())) }
+        let pins = Pins(AtomicPtr::new(ptr::null_mut()));
+        Table { view, bytes: 0, expected: 0, pins, settled: POSITION_END }
     }
 
     /// A table for about `entries`; see [`Table::reserve`].
@@ -588,13 +591,56 @@ impl<T: Slot> Table<T> {
         Pinned { view, token }
     }
 
+    /// Whether nodes may have other owners, or leaves entries that are not theirs. Each writer asks once, and settles one
+    /// more leaf's loan when the pins are gone.
+    #[inline]
+    fn shares(&mut self) -> bool {
+        self.pins.existed() && self.shares_still()
+    }
+
+    #[cold]
+    fn shares_still(&mut self) -> bool {
+        if self.pins.exist() {
+            self.settled = 0;
+            return true;
+        }
+        !self.settle(1)
+    }
+
+    /// Frees what former pins left behind, of about `leaves` more leaves; true when nothing is left, or a pin lives.
+    pub fn settle(&mut self, leaves: usize) -> bool {
+        if !self.pins.existed() || self.pins.exist() {
+            return true;
+        }
+        for _ in 0..leaves {
+            if self.settled >= POSITION_END {
+                self.pins.forget();
+                return true;
+            }
+            let (mut node, mut span_bits) = (&mut self.view.root, POSITION_BITS);
+            let mut place = self.settled << (64 - POSITION_BITS);
+            while node.is_inner() {
+                // SAFETY: alive, and without pins not shared.
+                node = &mut unsafe { node.children_mut() }[(place >> 60) as usize];
+                place <<= 4;
+                span_bits -= 4;
+            }
+            if node.borrows() {
+                // SAFETY: a leaf of T, ours alone without pins.
+                unsafe { node.settle::<T>() };
+            }
+            self.settled = ((self.settled >> span_bits) + 1) << span_bits;
+        }
+        false
+    }
+
     pub fn get_mut(&mut self, key: &[u8]) -> Option<&mut T> {
         self.get_mut_hashed(self.hash_of(key), key)
     }
 
     /// The entry, to be changed in place or exchanged for one of an equal key.
     pub fn get_mut_hashed(&mut self, hash: u64, key: &[u8]) -> Option<&mut T> {
-        let shared = self.pins.exist();
+        let shared = self.shares();
         if shared && self.get_hashed(hash, key).is_none() {
             return None; // before anything is copied for nothing
         }
@@ -602,6 +648,9 @@ impl<T: Slot> Table<T> {
         // SAFETY: a leaf of T, ours alone by now; `find` gives occupied slots.
         unsafe {
             let at = leaf.find::<T>(place, tag(hash), key)?;
+            if shared {
+                leaf.own::<T>(at);
+            }
             Some(leaf.item_mut(at))
         }
     }
@@ -640,12 +689,16 @@ impl<T: Slot> Table<T> {
 
     /// The entry of `key`, made by `make` if there was none; true when it was made.
     pub fn find_or_insert_with(&mut self, hash: u64, key: &[u8], make: impl FnOnce() -> T) -> (&mut T, bool) {
-        let shared = self.pins.exist();
+        let shared = self.shares();
         if !shared || self.get_hashed(hash, key).is_some() {
             let (leaf, place) = self.leaf_mut(hash, shared);
             // SAFETY: a leaf of T, ours alone by now; `find` gives occupied slots.
-            let found =
-                unsafe { leaf.find::<T>(place, tag(hash), key).map(|at| ptr::from_mut(leaf.item_mut(at))) };
+            let found = unsafe { leaf.find::<T>(place, tag(hash), key) }.map(|at| unsafe {
+                if shared {
+                    leaf.own::<T>(at);
+                }
+                ptr::from_mut(leaf.item_mut(at))
+            });
             if let Some(item) = found {
                 // SAFETY: from the borrow of the table that ends with the one returned.
                 return (unsafe { &mut *item }, false);
@@ -656,7 +709,7 @@ impl<T: Slot> Table<T> {
 
     /// Adds an entry whose key is not in the table (not checked: with it twice, either may be found).
     pub fn insert_new_hashed(&mut self, hash: u64, item: T) -> &mut T {
-        let shared = self.pins.exist();
+        let shared = self.shares();
         let expected = std::mem::take(&mut self.expected);
         let mut writer = Writer::new(&self.view, shared, expected);
         let mut place = place(hash, self.view.skip_bits);
@@ -687,7 +740,13 @@ impl<T: Slot> Table<T> {
         self.bytes = self.bytes.wrapping_add_signed(writer.bytes);
         self.expected = if expected > len { expected } else { 0 };
         // SAFETY: a leaf of T below its limit and ours alone; the result is borrowed from the table.
-        unsafe { &mut *node.put(place, tag(hash), item) }
+        unsafe {
+            let item = node.put(place, tag(hash), item);
+            if shared {
+                node.claim(item);
+            }
+            &mut *item
+        }
     }
 
     pub fn remove(&mut self, key: &[u8]) -> Option<T> {
@@ -695,7 +754,7 @@ impl<T: Slot> Table<T> {
     }
 
     pub fn remove_hashed(&mut self, hash: u64, key: &[u8]) -> Option<T> {
-        let shared = self.pins.exist();
+        let shared = self.shares();
         if shared && self.get_hashed(hash, key).is_none() {
             return None; // before anything is copied for nothing
         }
@@ -721,6 +780,9 @@ impl<T: Slot> Table<T> {
                 depth += 1;
             }
             let at = (*node).find::<T>(place, tag(hash), key)?;
+            if shared {
+                (*node).own::<T>(at);
+            }
             let item = (*node).take::<T>(place, at);
             self.expected = 0;
             let mut fold = None;
@@ -743,7 +805,8 @@ impl<T: Slot> Table<T> {
     /// Keeps the entries for which `keep` says so; it is asked once for each. Leaves that lose nothing are not copied.
     pub fn retain(&mut self, mut keep: impl FnMut(&T) -> bool) {
         self.expected = 0;
-        let mut writer = Writer::new(&self.view, self.pins.exist(), 0);
+        let shared = self.shares();
+        let mut writer = Writer::new(&self.view, shared, 0);
         writer.retain(&mut self.view.root, 0, &mut keep);
         self.bytes = self.bytes.wrapping_add_signed(writer.bytes);
     }
@@ -775,7 +838,7 @@ impl<T: Slot> Clone for Table<T> {
         let token = AtomicPtr::new(Arc::into_raw(self.pins.add()).cast_mut());
         let View { root, seed, skip_bits, .. } = &self.view;
         let view = View { root: root.share(), seed: *seed, skip_bits: *skip_bits, items: PhantomData };
-        Table { view, bytes: self.bytes, expected: 0, pins: Pins(token) }
+        Table { view, bytes: self.bytes, expected: 0, pins: Pins(token), settled: self.settled }
     }
 }
 
@@ -918,6 +981,9 @@ impl<T: Slot> Writer<T> {
         for (at, slot) in unwanted {
             // SAFETY: the leaf is ours alone, and the slot is still occupied.
             unsafe {
+                if self.shared {
+                    node.own::<T>((at, slot));
+                }
                 let hash = node.bucket::<T>(at).item(slot).hash(self.seed);
                 drop(node.take::<T>(place(hash, self.skip_bits) << (4 * depth), (at, slot)));
             }

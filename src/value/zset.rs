@@ -708,6 +708,10 @@ impl Large for ZSetTree {
     fn boxed_clone(&self) -> Box<dyn Large> {
         Box::new(self.clone())
     }
+
+    fn settle(&mut self, leaves: usize) -> bool {
+        self.table.settle(leaves)
+    }
 }
 
 /// What stands before a member's bytes.

@@ -18,7 +18,7 @@ use crate::aof::BaseFormat;
 use crate::command::Env;
 use crate::command::view::lru_clock;
 use crate::journal::{Behind, Journal};
-use crate::keyspace::{Capture, Locked};
+use crate::keyspace::{Capture, Keyspace, Locked};
 use crate::rdb;
 use crate::rdb::encode::{self, Access, Options};
 use crate::value::cell::{Cell, Kind};
@@ -34,6 +34,8 @@ const PIN_BYTES: usize = 4096;
 const WALK_CELLS: usize = 32;
 /// The walker's own buffer goes to the file when it has so much.
 const WALK_BYTES: usize = 64 << 10;
+/// Leaves of a large value that are settled with its shard locked.
+const SETTLE_LEAVES: usize = 4;
 
 /// Something of the cut that has yet to go to the file.
 enum Piece {
@@ -210,8 +212,14 @@ impl Snapshot {
         sink: &mut FileSink,
         key_delay: Option<&dyn Fn() -> Duration>,
     ) -> io::Result<()> {
-        let mut walk =
-            Walk { snapshot: self, sink, db: None, selected: vec![false; self.sizes.len()], failed: None };
+        let mut walk = Walk {
+            snapshot: self,
+            keyspace: &env.keyspace,
+            sink,
+            db: None,
+            selected: vec![false; self.sizes.len()],
+            failed: None,
+        };
         let mut local = Local::default();
         let most = if key_delay.is_some() { 1 } else { WALK_CELLS };
         let mut said = Instant::now();
@@ -312,6 +320,7 @@ impl Local {
 /// The part that writes.
 struct Walk<'a> {
     snapshot: &'a Snapshot,
+    keyspace: &'a Keyspace,
     sink: &'a mut FileSink,
     /// The database that the file has selected.
     db: Option<usize>,
@@ -404,7 +413,35 @@ impl Walk<'_> {
             }
         });
         // Dropped here, on a thread that owns its time.
-        drop(piece);
+        match piece {
+            Piece::Pinned(db, cell) if cell.kind().is_large() => {
+                let key = cell.key().to_vec();
+                drop(cell);
+                self.settle(db, &key);
+            }
+            piece => drop(piece),
+        }
+    }
+
+    /// What writers borrowed from a pin that is gone becomes theirs, and what they replaced is freed: a few leaves at a
+    /// time, as it holds them up.
+    fn settle(&self, db: usize, key: &[u8]) {
+        let hash = self.keyspace.hash(key);
+        let shard = self.keyspace.shard_of(hash);
+        loop {
+            let mut locked = self.keyspace.lock_shard(shard);
+            if locked.db(db, hash).is_none() {
+                return;
+            }
+            let mut cell = locked.db_mut(db, hash).get_mut(hash, key);
+            let large = cell.as_mut().and_then(|cell| cell.as_large_mut());
+            if large.is_none_or(|large| large.settle(SETTLE_LEAVES)) {
+                return;
+            }
+            drop(cell);
+            drop(locked);
+            crate::base::priority::pass();
+        }
     }
 
     fn entry(&mut self, db: usize, cell: &Cell) {

@@ -209,4 +209,11 @@ impl Large for HashTable {
             seed: self.seed,
         })
     }
+
+    fn settle(&mut self, leaves: usize) -> bool {
+        match &mut self.pairs {
+            Content::Own(table) => table.settle(leaves),
+            Content::Pin(_) => true,
+        }
+    }
 }

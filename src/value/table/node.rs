@@ -4,6 +4,10 @@
 //! buckets. So a lookup reads no header, and a walk by rank reads no child. The header, which only sharing and freeing
 //! look at, sits in the 16 bytes before what the pointer points at.
 //!
+//! A writer that meets a leaf with another owner copies its buckets alone, not the entries: those are lent. The copy has a
+//! [`Loan`], which keeps the lender alive and says which slots are the lender's still. An entry is copied when it is to be
+//! changed; when nobody else reads the lender any more, what is left of it is taken over, see [`Node::settle`].
+//!
 //! A leaf asks its allocator for 64 * (buckets + 1) bytes at alignment 16 and finds the cache-line boundary itself:
 //! an aligned allocation makes some allocators add the alignment to the size, which would miss the size class that the
 //! number of buckets was chosen to fill.
@@ -21,9 +25,9 @@ pub(super) const SLOTS: usize = 7;
 pub(super) const LEAF_BUCKETS: usize = 127;
 /// Children of an inner node.
 pub(super) const FAN_OUT: usize = 16;
-/// So many buckets ahead of the one that is copied, the entries' memory is asked for: a leaf's entries lie anywhere, and
-/// a writer would wait for each in turn.
-const COPY_AHEAD: usize = 3;
+/// Lenders may borrow themselves, up to so many in a row: pins that overlap without end must not make a chain without
+/// end. Beyond, entries are copied.
+const LOANS_MAX: usize = 4;
 /// Depth at which the 48 bits of a position are used up: a leaf there grows without limit.
 pub(super) const DEPTH_MAX: usize = 12;
 
@@ -156,8 +160,36 @@ impl<T> Bucket<T> {
 #[repr(C)]
 struct Header {
     references: AtomicUsize,
-    /// From the allocation's start to what the node points at.
-    offset: usize,
+    /// Its lowest bits are the distance from the allocation's start to what the node points at, above which a leaf may
+    /// have the address of a loan.
+    tail: *mut Loan,
+}
+
+/// What a loan's address leaves free; a distance is 16 to 64.
+const OFFSET: usize = align_of::<Loan>() - 1;
+
+/// Entries of a leaf that another one owns, in the same slots.
+#[repr(align(128))]
+struct Loan {
+    /// A counted reference; nobody changes it while this is not the only one.
+    lender: Node,
+    /// By number of bucket * 7 + slot: this slot's entry, if there is one, is the lender's.
+    slots: [u64; LOAN_WORDS],
+}
+
+const LOAN_WORDS: usize = (LEAF_BUCKETS * SLOTS).div_ceil(64);
+const _: () = assert!(size_of::<Loan>() == 128);
+
+impl Loan {
+    fn has(&self, bucket: usize, slot: usize) -> bool {
+        let at = bucket * SLOTS + slot;
+        self.slots[at / 64] >> (at % 64) & 1 != 0
+    }
+
+    fn end(&mut self, bucket: usize, slot: usize) {
+        let at = bucket * SLOTS + slot;
+        self.slots[at / 64] &= !(1 << (at % 64));
+    }
 }
 
 /// An owned, counted reference to a leaf, an inner node or nothing. Copies of the struct are not counted: who copies
@@ -227,7 +259,8 @@ impl Node {
         // to 16, so the header before the result is too.
         unsafe {
             let ptr = base.add(offset);
-            ptr.sub(HEADER).cast::<Header>().write(Header { references: AtomicUsize::new(1), offset });
+            let tail = ptr::without_provenance_mut(offset);
+            ptr.sub(HEADER).cast::<Header>().write(Header { references: AtomicUsize::new(1), tail });
             ptr
         }
     }
@@ -254,6 +287,125 @@ impl Node {
         debug_assert!(!self.is_empty_node());
         // SAFETY: every node but EMPTY has a header before it, alive as long as the reference.
         unsafe { &*self.ptr.sub(HEADER).cast::<Header>() }
+    }
+
+    /// The leaf's loan, for readers.
+    ///
+    /// # Safety
+    /// `self` is a leaf that is alive for `'a`, and nobody changes it meanwhile.
+    unsafe fn loan<'a>(&self) -> Option<&'a Loan> {
+        let loan = self.header().tail.map_addr(|at| at & !OFFSET);
+        // SAFETY: null, or from Box::into_raw, and given up only by who has the leaf alone.
+        unsafe { loan.as_ref() }
+    }
+
+    /// # Safety
+    /// `self` is a leaf that is alive for `'a` and not shared, and the result is the only way to its loan.
+    unsafe fn loan_mut<'a>(&mut self) -> Option<&'a mut Loan> {
+        let loan = self.header().tail.map_addr(|at| at & !OFFSET);
+        // SAFETY: null, or from Box::into_raw, and ours as the leaf is.
+        unsafe { loan.as_mut() }
+    }
+
+    /// Exchanges the leaf's loan.
+    ///
+    /// # Safety
+    /// `self` is a leaf that is alive and not shared, or not used again.
+    unsafe fn set_loan(&mut self, loan: Option<Box<Loan>>) -> Option<Box<Loan>> {
+        let tail = self.header().tail;
+        let offset = tail.addr() & OFFSET;
+        let new = match loan {
+            Some(loan) => Box::into_raw(loan).map_addr(|at| at | offset),
+            None => ptr::without_provenance_mut(offset),
+        };
+        // SAFETY: the header lies before what the node points at; a loan there came from Box::into_raw, and is taken out.
+        unsafe {
+            (&raw mut (*self.ptr.sub(HEADER).cast::<Header>()).tail).write(new);
+            let old = tail.map_addr(|at| at & !OFFSET);
+            (!old.is_null()).then(|| Box::from_raw(old))
+        }
+    }
+
+    /// Whether some of a leaf's entries may be another's.
+    pub(super) fn borrows(&self) -> bool {
+        !self.is_empty_node() && !self.is_inner() && self.header().tail.addr() > OFFSET
+    }
+
+    /// Loans that hang together from a leaf on.
+    ///
+    /// # Safety
+    /// `self` is a leaf that is alive, and nobody changes it meanwhile.
+    unsafe fn loans(&self) -> usize {
+        let (mut leaf, mut loans) = (*self, 0);
+        // SAFETY: a lender lives as long as its loan, and is changed only by who has the borrower alone.
+        while let Some(loan) = unsafe { leaf.loan() } {
+            (leaf, loans) = (loan.lender, loans + 1);
+        }
+        loans
+    }
+
+    /// Makes an entry the leaf's own, by copying it if it is lent.
+    ///
+    /// # Safety
+    /// `self` is a leaf of `T`, alive and not shared, and the slot is occupied.
+    pub(super) unsafe fn own<T: Clone>(&mut self, (bucket, slot): (usize, usize)) {
+        // SAFETY: the caller's promise. What the slot held is the lender's, so it is overwritten, not dropped.
+        unsafe {
+            if let Some(loan) = self.loan_mut()
+                && loan.has(bucket, slot)
+            {
+                let item = self.bucket::<T>(bucket).item(slot).clone();
+                self.bucket_mut::<T>(bucket).slots[slot].write(item);
+                loan.end(bucket, slot);
+            }
+        }
+    }
+
+    /// Tells the loan, if any, that a new entry, at the address that [`Node::put`] gave, is the leaf's own.
+    ///
+    /// # Safety
+    /// `self` is a leaf of `T`, alive and not shared, and `item` is in it.
+    pub(super) unsafe fn claim<T>(&mut self, item: *const T) {
+        // SAFETY: the caller's promise.
+        if let Some(loan) = unsafe { self.loan_mut() } {
+            let at = item.addr() - self.ptr.addr();
+            loan.end(at / size_of::<Bucket<T>>(), at % size_of::<Bucket<T>>() / size_of::<T>());
+        }
+    }
+
+    /// Takes over what is left of a lender that nobody else reads: the entries that are still lent, and frees the others.
+    ///
+    /// # Safety
+    /// `self` is a leaf of `T`, alive and not shared.
+    pub(super) unsafe fn settle<T>(&mut self) {
+        // SAFETY: the leaf is ours; a lender that is not shared is, too. Each entry of the lender that it owned becomes the
+        // borrower's or is dropped, and its memory is freed without dropping any.
+        unsafe {
+            while let Some(loan) = self.loan_mut() {
+                if loan.lender.is_shared() {
+                    return;
+                }
+                let mut lender = loan.lender;
+                let above = lender.set_loan(None);
+                for at in 0..lender.buckets() {
+                    let bucket = lender.bucket::<T>(at);
+                    for slot in bucket.occupied() {
+                        if above.as_ref().is_some_and(|above| above.has(at, slot)) {
+                            // Not the lender's to give. If we had it from there, we have it from above now.
+                        } else if loan.has(at, slot) && self.bucket::<T>(at).tag(slot) != 0 {
+                            loan.end(at, slot);
+                        } else {
+                            drop(bucket.slots[slot].assume_init_read());
+                        }
+                    }
+                }
+                lender.free();
+                match above {
+                    Some(above) => loan.lender = above.lender,
+                    None => drop(self.set_loan(None)),
+                }
+            }
+        }
     }
 
     /// # Safety
@@ -326,7 +478,7 @@ impl Node {
     /// The entry at a place that [`Node::find`] gave.
     ///
     /// # Safety
-    /// `self` is a leaf of `T`, alive for `'a` and not shared, and the slot is occupied.
+    /// `self` is a leaf of `T`, alive for `'a` and not shared, and the slot is occupied and not lent.
     #[inline]
     pub(super) unsafe fn item_mut<'a, T>(&mut self, (bucket, slot): (usize, usize)) -> &'a mut T {
         // SAFETY: the caller's promise.
@@ -357,7 +509,7 @@ impl Node {
     /// Takes an entry out of a leaf and uncounts it; `place` is its own.
     ///
     /// # Safety
-    /// `self` is a living leaf of `T`, not shared, and the slot is occupied.
+    /// `self` is a living leaf of `T`, not shared, and the slot is occupied and not lent.
     pub(super) unsafe fn take<T>(&mut self, place: u64, (bucket, slot): (usize, usize)) -> T {
         let buckets = self.buckets();
         let mut at = Node::home(place, buckets);
@@ -395,41 +547,49 @@ impl Node {
         true
     }
 
-    /// Makes this owner's node its own, by copying it if it is shared.
+    /// Makes this owner's node its own, by copying it if it is shared. A leaf's entries are lent to the copy: before one is
+    /// changed or taken out it must be made [its own](Node::own), and a new one [claimed](Node::claim).
     ///
     /// # Safety
     /// The nodes are of `T`.
     pub(super) unsafe fn unshare<T: Slot>(&mut self) {
-        if self.is_empty_node() || !self.is_shared() {
+        if self.is_empty_node() {
             return;
         }
-        let copy = if self.is_inner() {
-            // SAFETY: alive, as we own a reference.
-            Node::new_inner(unsafe { self.children() }.each_ref().map(Node::share))
-        } else {
-            let mut copy = Node::new_leaf(self.buckets());
-            for at in 0..self.buckets() {
-                if at + COPY_AHEAD < self.buckets() {
-                    // SAFETY: the leaf has that many buckets.
-                    let next = unsafe { self.bucket::<T>(at + COPY_AHEAD) };
-                    // SAFETY: occupied.
-                    next.occupied().for_each(|slot| unsafe { next.item(slot) }.prefetch());
-                }
-                // SAFETY: both leaves have that many buckets, the copy is ours alone. Tags follow their items, so
-                // that a panicking clone leaves no tag without an item.
-                let (from, to) = unsafe { (self.bucket::<T>(at), copy.bucket_mut::<T>(at)) };
-                for slot in from.occupied() {
-                    // SAFETY: occupied.
-                    to.slots[slot].write(unsafe { from.item(slot) }.clone());
-                }
-                to.tags = from.tags;
+        if !self.is_shared() {
+            if !self.is_inner() {
+                // SAFETY: a leaf, ours alone.
+                unsafe { self.settle::<T>() };
             }
-            copy.set_len(self.len());
-            copy
-        };
-        let old = std::mem::replace(self, copy);
-        // SAFETY: the reference that `self` owned until now.
-        unsafe { old.release::<T>() };
+            return;
+        }
+        if self.is_inner() {
+            // SAFETY: alive, as we own a reference.
+            let copy = Node::new_inner(unsafe { self.children() }.each_ref().map(Node::share));
+            let old = std::mem::replace(self, copy);
+            // SAFETY: the reference that `self` owned until now.
+            unsafe { old.release::<T>() };
+            return;
+        }
+        let buckets = self.buckets();
+        let mut copy = Node { ptr: Node::allocate((buckets + 1) * 64, 64), info: self.info };
+        // SAFETY: both leaves have that many buckets, the new one is ours alone, and nobody changes the other. The entries
+        // stay the old leaf's; our reference to it becomes the loan's.
+        unsafe {
+            ptr::copy_nonoverlapping(self.ptr.cast::<Bucket<T>>(), copy.ptr.cast::<Bucket<T>>(), buckets);
+            let lender = *self;
+            if buckets <= LEAF_BUCKETS && lender.loans() < LOANS_MAX {
+                copy.set_loan(Some(Box::new(Loan { lender, slots: [!0; LOAN_WORDS] })));
+                *self = copy;
+                return;
+            }
+            for at in 0..buckets {
+                let (from, to) = (lender.bucket::<T>(at), copy.bucket_mut::<T>(at));
+                from.occupied().for_each(|slot| _ = to.slots[slot].write(from.item(slot).clone()));
+            }
+            *self = copy;
+            lender.release::<T>();
+        }
     }
 
     /// Gives up the reference and frees what nobody else holds. Recursion is bounded by [`DEPTH_MAX`].
@@ -446,12 +606,12 @@ impl Node {
                 // SAFETY: as above.
                 unsafe { child.release::<T>() };
             }
+            // SAFETY: as above; nothing in it is used any more.
+            unsafe { self.free() };
         } else {
             // SAFETY: we were the last owner.
-            unsafe { self.drop_items::<T>() };
+            unsafe { self.drop_leaf::<T>() };
         }
-        // SAFETY: as above; nothing in it is used any more.
-        unsafe { self.free() };
     }
 
     /// As [`Node::release`], but hands an inner node's children over instead of following them.
@@ -473,27 +633,35 @@ impl Node {
     }
 
     /// # Safety
-    /// The caller was the last owner of a leaf of `T`, whose items are not used again.
-    unsafe fn drop_items<T>(&self) {
-        if !std::mem::needs_drop::<T>() {
-            return;
-        }
+    /// The caller was the last owner of a leaf of `T`, which is not used again.
+    unsafe fn drop_leaf<T>(mut self) {
         crate::base::priority::pass();
-        for at in 0..self.buckets() {
-            // SAFETY: `at` is below the number of buckets.
-            let bucket = unsafe { self.bucket::<T>(at) };
-            for slot in bucket.occupied() {
-                // SAFETY: occupied, and read once.
-                drop(unsafe { bucket.slots[slot].assume_init_read() });
+        // SAFETY: the caller's promise; entries that are lent are left to their owner.
+        unsafe {
+            let loan = self.set_loan(None);
+            if std::mem::needs_drop::<T>() {
+                for at in 0..self.buckets() {
+                    let bucket = self.bucket::<T>(at);
+                    for slot in bucket.occupied() {
+                        if loan.as_ref().is_none_or(|loan| !loan.has(at, slot)) {
+                            drop(bucket.slots[slot].assume_init_read());
+                        }
+                    }
+                }
+            }
+            self.free();
+            if let Some(loan) = loan {
+                loan.lender.release::<T>();
             }
         }
     }
 
     /// # Safety
-    /// The caller was the last owner; contents are dropped or moved.
+    /// The caller was the last owner; contents are dropped or moved, and there is no loan.
     unsafe fn free(self) {
+        debug_assert!(self.is_inner() || !self.borrows());
         let layout = Layout::from_size_align(self.bytes(), 16).expect("it was allocated so");
-        let offset = self.header().offset;
+        let offset = self.header().tail.addr() & OFFSET;
         // SAFETY: start and layout of the allocation.
         unsafe { dealloc(self.ptr.sub(offset), layout) };
     }
@@ -504,12 +672,16 @@ impl Node {
     /// # Safety
     /// The nodes are of `T`.
     pub(super) unsafe fn take_all<T: Clone>(&mut self, shared: bool, items: &mut Vec<(u64, T)>) -> usize {
-        let node = std::mem::replace(self, Node::EMPTY);
+        let mut node = std::mem::replace(self, Node::EMPTY);
         if node.is_empty_node() {
             return 0;
         }
         let mut bytes = node.bytes();
         let ours = !(shared && node.is_shared());
+        if ours && node.borrows() {
+            // SAFETY: a leaf, ours alone.
+            unsafe { node.settle::<T>() };
+        }
         if node.is_inner() {
             // SAFETY: the node is alive; its children are copied, and either counted again or moved.
             for child in unsafe { node.children() } {
@@ -518,16 +690,23 @@ impl Node {
                 bytes += unsafe { child.take_all(shared, items) };
             }
         } else {
+            // SAFETY: ours alone.
+            let loan = if ours && shared { unsafe { node.set_loan(None) } } else { None };
             for at in 0..node.buckets() {
                 // SAFETY: `at` is below the number of buckets.
                 let bucket = unsafe { node.bucket::<T>(at) };
                 for slot in bucket.occupied() {
+                    let moves = ours && loan.as_ref().is_none_or(|loan| !loan.has(at, slot));
                     // SAFETY: occupied; moved out once when the leaf is freed below without dropping its items.
                     let item = unsafe {
-                        if ours { bucket.slots[slot].assume_init_read() } else { bucket.item(slot).clone() }
+                        if moves { bucket.slots[slot].assume_init_read() } else { bucket.item(slot).clone() }
                     };
                     items.push((0, item));
                 }
+            }
+            if let Some(loan) = loan {
+                // SAFETY: the loan's reference.
+                unsafe { loan.lender.release::<T>() };
             }
         }
         // SAFETY: `node` owned a reference; when it was the only one its contents have been moved out.
