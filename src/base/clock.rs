@@ -225,10 +225,10 @@ mod tests {
     fn listeners_hear_the_new_time() {
         let c = Clock::manual_at(5);
         let heard = Arc::new(AtomicU64::new(0));
-        let (h, inner) = (heard.clone(), c.clone());
+        let (h, inner) = (heard.clone(), Arc::downgrade(&c));
         c.on_advance(Box::new(move |ms| {
             h.store(ms, Ordering::Relaxed);
-            inner.on_advance(Box::new(|_| ()));
+            inner.upgrade().unwrap().on_advance(Box::new(|_| ()));
         }));
         c.advance(Duration::from_secs(1));
         assert_eq!(heard.load(Ordering::Relaxed), 1005);

@@ -145,8 +145,9 @@ fn run_each<'a>(ctx: &mut Context<'a>, ticks: &mut u64, requests: &[Request<'a, 
 fn register(ctx: &mut Context<'_>, block: Block, resume: Resume, args: Args<'_>) -> Arc<Waiter> {
     let client = ctx.session.client.clone();
     let wake = {
-        let client = client.clone();
-        Box::new(move || client.wake())
+        // The client has the waiter, too.
+        let client = Arc::downgrade(&client);
+        Box::new(move || client.upgrade().iter().for_each(|client| client.wake()))
     };
     let waiter = Arc::new(Waiter::new(
         client.id,
