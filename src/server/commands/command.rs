@@ -2,6 +2,7 @@
 use super::help::help;
 use crate::base::glob::glob_match;
 use crate::command::row::{Begin, Find, KeySpec};
+use crate::command::syntax::{Argument, Kind, Syntax};
 use crate::command::table::CommandTable;
 use crate::command::{Arity, Command, CommandError, Context, Flags, Group, Outcome};
 use crate::resp::args::{Args, eq_nocase};
@@ -548,6 +549,23 @@ fn write_docs(reply: &mut Reply, table: &CommandTable, command: &Command) {
         text(reply, "replaced_by", instead);
         fields += 1;
     }
+    // A renamed command is the same command.
+    let syntax = Syntax::of(if command.parent.is_some() { &command.full_name } else { command.name });
+    if !syntax.history.is_empty() {
+        reply.bulk_str("history");
+        reply.set(syntax.history.len());
+        for (version, change) in syntax.history {
+            reply.array(2);
+            reply.bulk_str(version);
+            reply.bulk_str(change);
+        }
+        fields += 1;
+    }
+    if !syntax.arguments.is_empty() {
+        reply.bulk_str("arguments");
+        write_arguments(reply, &syntax.arguments);
+        fields += 1;
+    }
     let subs: Vec<_> = table.subcommands(command).collect();
     if !subs.is_empty() {
         reply.bulk_str("subcommands");
@@ -556,6 +574,51 @@ fn write_docs(reply: &mut Reply, table: &CommandTable, command: &Command) {
         fields += 1;
     }
     reply.finish_map(at, fields);
+}
+
+/// Writes a field if it has a value. How many it wrote.
+fn text_if_any(reply: &mut Reply, name: &str, value: Option<&str>) -> usize {
+    let Some(value) = value else { return 0 };
+    reply.bulk_str(name);
+    reply.bulk_str(value);
+    1
+}
+
+fn write_arguments(reply: &mut Reply, arguments: &[Argument]) {
+    reply.array(arguments.len());
+    for argument in arguments {
+        let at = reply.defer();
+        let mut fields = 0;
+        fields += text_if_any(reply, "name", Some(&argument.name));
+        fields += text_if_any(reply, "type", Some(argument.kind.name()));
+        // A group shows what it holds.
+        let shown = !matches!(argument.kind, Kind::OneOf | Kind::Block);
+        fields += text_if_any(reply, "display_text", shown.then_some(argument.name.as_ref()));
+        if let Some(spec) = argument.key_spec {
+            field(reply, "key_spec_index", spec as i64);
+            fields += 1;
+        }
+        fields += text_if_any(reply, "token", argument.token);
+        fields += text_if_any(reply, "since", argument.since);
+        fields += text_if_any(reply, "deprecated_since", argument.deprecated);
+        let flags = [
+            (argument.optional, "optional"),
+            (argument.multiple, "multiple"),
+            (argument.multiple_token, "multiple_token"),
+        ];
+        let flags: Vec<&str> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+        if !flags.is_empty() {
+            reply.bulk_str("flags");
+            simple_set(reply, &flags, "");
+            fields += 1;
+        }
+        if !argument.parts.is_empty() {
+            reply.bulk_str("arguments");
+            write_arguments(reply, &argument.parts);
+            fields += 1;
+        }
+        reply.finish_map(at, fields);
+    }
 }
 
 /// The keys of the command that `args` names, with what is done to each.
