@@ -527,6 +527,9 @@ fn docs(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
+/// Commands that servers and their developers use, and others do not.
+const SYSTEM: &[&str] = &["debug", "pfdebug", "pfselftest", "restore-asking"];
+
 fn write_docs(reply: &mut Reply, table: &CommandTable, command: &Command) {
     reply.bulk_str(&command.full_name);
     let at = reply.defer();
@@ -542,13 +545,18 @@ fn write_docs(reply: &mut Reply, table: &CommandTable, command: &Command) {
     text(reply, "since", command.since);
     text(reply, "group", command.group.name());
     text(reply, "complexity", command.complexity);
-    if let Some((since, instead)) = command.deprecated {
+    let system = command.parent.is_none() && SYSTEM.contains(&command.name);
+    let flags = [(command.deprecated.is_some(), "deprecated"), (system, "syscmd")];
+    let flags = set_of(&flags);
+    if !flags.is_empty() {
         reply.bulk_str("doc_flags");
-        simple_set(reply, &["deprecated"], "");
+        simple_set(reply, &flags, "");
+    }
+    if let Some((since, instead)) = command.deprecated {
         text(reply, "deprecated_since", since);
         text(reply, "replaced_by", instead);
-        fields += 1;
     }
+    fields += usize::from(!flags.is_empty());
     // A renamed command is the same command.
     let syntax = Syntax::of(if command.parent.is_some() { &command.full_name } else { command.name });
     if !syntax.history.is_empty() {
@@ -574,6 +582,11 @@ fn write_docs(reply: &mut Reply, table: &CommandTable, command: &Command) {
         fields += 1;
     }
     reply.finish_map(at, fields);
+}
+
+/// The names of the flags that are set.
+fn set_of(flags: &[(bool, &'static str)]) -> Vec<&'static str> {
+    flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect()
 }
 
 /// Writes a field if it has a value. How many it wrote.
@@ -606,7 +619,7 @@ fn write_arguments(reply: &mut Reply, arguments: &[Argument]) {
             (argument.multiple, "multiple"),
             (argument.multiple_token, "multiple_token"),
         ];
-        let flags: Vec<&str> = flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect();
+        let flags = set_of(&flags);
         if !flags.is_empty() {
             reply.bulk_str("flags");
             simple_set(reply, &flags, "");
