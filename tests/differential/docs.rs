@@ -216,3 +216,20 @@ fn every_argument_tells_how_it_is_shown() {
     }
     assert!(shown > 500, "{shown} arguments");
 }
+
+#[test]
+fn a_renamed_command_tells_the_same() {
+    let told = |renames: &[&str], name: &str| {
+        let mut builder = Server::builder().port(0).workers(1);
+        for rename in renames {
+            builder = builder.config("rename-command", rename);
+        }
+        let server = builder.start().expect("it starts");
+        let docs = docs_of(server.port().expect("it listens"), 2);
+        let told = docs.get(name).unwrap_or_else(|| panic!("{name} is not told of"));
+        (arguments(field(told, "arguments")), versions(told))
+    };
+    assert_ne!(told(&[], "set").0, "none");
+    assert_eq!(told(&["set put"], "put"), told(&[], "set"));
+    assert_eq!(told(&["config knobs"], "config|set"), told(&[], "config|set"));
+}

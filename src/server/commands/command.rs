@@ -534,29 +534,18 @@ fn write_docs(reply: &mut Reply, table: &CommandTable, command: &Command) {
     reply.bulk_str(&command.full_name);
     let at = reply.defer();
     let mut fields = 0;
-    let mut text = |reply: &mut Reply, name: &str, value: &str| {
-        if !value.is_empty() {
-            reply.bulk_str(name);
-            reply.bulk_str(value);
-            fields += 1;
-        }
-    };
-    text(reply, "summary", command.summary);
-    text(reply, "since", command.since);
-    text(reply, "group", command.group.name());
-    text(reply, "complexity", command.complexity);
+    let said = |text: &'static str| Some(text).filter(|t| !t.is_empty());
+    fields += text_if_any(reply, "summary", said(command.summary));
+    fields += text_if_any(reply, "since", said(command.since));
+    fields += text_if_any(reply, "group", Some(command.group.name()));
+    fields += text_if_any(reply, "complexity", said(command.complexity));
     let system = command.parent.is_none() && SYSTEM.contains(&command.name);
-    let flags = [(command.deprecated.is_some(), "deprecated"), (system, "syscmd")];
-    let flags = set_of(&flags);
-    if !flags.is_empty() {
-        reply.bulk_str("doc_flags");
-        simple_set(reply, &flags, "");
-    }
+    fields +=
+        flags_if_any(reply, "doc_flags", &[(command.deprecated.is_some(), "deprecated"), (system, "syscmd")]);
     if let Some((since, instead)) = command.deprecated {
-        text(reply, "deprecated_since", since);
-        text(reply, "replaced_by", instead);
+        fields += text_if_any(reply, "deprecated_since", Some(since));
+        fields += text_if_any(reply, "replaced_by", Some(instead));
     }
-    fields += usize::from(!flags.is_empty());
     // A renamed command is the same command.
     let syntax = Syntax::of(if command.parent.is_some() { &command.full_name } else { command.name });
     if !syntax.history.is_empty() {
@@ -584,16 +573,22 @@ fn write_docs(reply: &mut Reply, table: &CommandTable, command: &Command) {
     reply.finish_map(at, fields);
 }
 
-/// The names of the flags that are set.
-fn set_of(flags: &[(bool, &'static str)]) -> Vec<&'static str> {
-    flags.iter().filter(|(set, _)| *set).map(|(_, name)| *name).collect()
-}
-
-/// Writes a field if it has a value. How many it wrote.
+/// Writes a field if it has a value. How many fields it wrote.
 fn text_if_any(reply: &mut Reply, name: &str, value: Option<&str>) -> usize {
     let Some(value) = value else { return 0 };
     reply.bulk_str(name);
     reply.bulk_str(value);
+    1
+}
+
+/// Writes those of these flags that are set, if any is. How many fields it wrote.
+fn flags_if_any(reply: &mut Reply, name: &str, flags: &[(bool, &str)]) -> usize {
+    let set: Vec<&str> = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag).collect();
+    if set.is_empty() {
+        return 0;
+    }
+    reply.bulk_str(name);
+    simple_set(reply, &set, "");
     1
 }
 
@@ -619,12 +614,7 @@ fn write_arguments(reply: &mut Reply, arguments: &[Argument]) {
             (argument.multiple, "multiple"),
             (argument.multiple_token, "multiple_token"),
         ];
-        let flags = set_of(&flags);
-        if !flags.is_empty() {
-            reply.bulk_str("flags");
-            simple_set(reply, &flags, "");
-            fields += 1;
-        }
+        fields += flags_if_any(reply, "flags", &flags);
         if !argument.parts.is_empty() {
             reply.bulk_str("arguments");
             write_arguments(reply, &argument.parts);
