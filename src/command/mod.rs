@@ -10,6 +10,7 @@ pub mod notify;
 pub mod row;
 pub mod session;
 pub mod stats;
+pub mod syntax;
 pub mod table;
 pub mod view;
 

@@ -3,6 +3,7 @@
 //! A stream comes from a seed, which is printed; `TIDEWATER_SEED` sets it. What differs is made as small as possible before
 //! it is shown. Where Redis promises no order or no value, the comparison is as strict as that allows (`generate::Compare`);
 //! where versions differ, `known` says so by name.
+mod docs;
 pub mod dump;
 mod generate;
 mod journal;

@@ -2,6 +2,7 @@
 use super::help::help;
 use crate::base::glob::glob_match;
 use crate::command::row::{Begin, Find, KeySpec};
+use crate::command::syntax::{Argument, Kind, Syntax};
 use crate::command::table::CommandTable;
 use crate::command::{Arity, Command, CommandError, Context, Flags, Group, Outcome};
 use crate::resp::args::{Args, eq_nocase};
@@ -526,26 +527,40 @@ fn docs(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     Ok(())
 }
 
+/// Commands that servers and their developers use, and others do not.
+const SYSTEM: &[&str] = &["debug", "pfdebug", "pfselftest", "restore-asking"];
+
 fn write_docs(reply: &mut Reply, table: &CommandTable, command: &Command) {
     reply.bulk_str(&command.full_name);
     let at = reply.defer();
     let mut fields = 0;
-    let mut text = |reply: &mut Reply, name: &str, value: &str| {
-        if !value.is_empty() {
-            reply.bulk_str(name);
-            reply.bulk_str(value);
-            fields += 1;
-        }
-    };
-    text(reply, "summary", command.summary);
-    text(reply, "since", command.since);
-    text(reply, "group", command.group.name());
-    text(reply, "complexity", command.complexity);
+    let said = |text: &'static str| Some(text).filter(|t| !t.is_empty());
+    fields += text_if_any(reply, "summary", said(command.summary));
+    fields += text_if_any(reply, "since", said(command.since));
+    fields += text_if_any(reply, "group", Some(command.group.name()));
+    fields += text_if_any(reply, "complexity", said(command.complexity));
+    let system = command.parent.is_none() && SYSTEM.contains(&command.name);
+    fields +=
+        flags_if_any(reply, "doc_flags", &[(command.deprecated.is_some(), "deprecated"), (system, "syscmd")]);
     if let Some((since, instead)) = command.deprecated {
-        reply.bulk_str("doc_flags");
-        simple_set(reply, &["deprecated"], "");
-        text(reply, "deprecated_since", since);
-        text(reply, "replaced_by", instead);
+        fields += text_if_any(reply, "deprecated_since", Some(since));
+        fields += text_if_any(reply, "replaced_by", Some(instead));
+    }
+    // A renamed command is the same command.
+    let syntax = Syntax::of(if command.parent.is_some() { &command.full_name } else { command.name });
+    if !syntax.history.is_empty() {
+        reply.bulk_str("history");
+        reply.set(syntax.history.len());
+        for (version, change) in syntax.history {
+            reply.array(2);
+            reply.bulk_str(version);
+            reply.bulk_str(change);
+        }
+        fields += 1;
+    }
+    if !syntax.arguments.is_empty() {
+        reply.bulk_str("arguments");
+        write_arguments(reply, &syntax.arguments);
         fields += 1;
     }
     let subs: Vec<_> = table.subcommands(command).collect();
@@ -556,6 +571,57 @@ fn write_docs(reply: &mut Reply, table: &CommandTable, command: &Command) {
         fields += 1;
     }
     reply.finish_map(at, fields);
+}
+
+/// Writes a field if it has a value. How many fields it wrote.
+fn text_if_any(reply: &mut Reply, name: &str, value: Option<&str>) -> usize {
+    let Some(value) = value else { return 0 };
+    reply.bulk_str(name);
+    reply.bulk_str(value);
+    1
+}
+
+/// Writes those of these flags that are set, if any is. How many fields it wrote.
+fn flags_if_any(reply: &mut Reply, name: &str, flags: &[(bool, &str)]) -> usize {
+    let set: Vec<&str> = flags.iter().filter(|(set, _)| *set).map(|(_, flag)| *flag).collect();
+    if set.is_empty() {
+        return 0;
+    }
+    reply.bulk_str(name);
+    simple_set(reply, &set, "");
+    1
+}
+
+fn write_arguments(reply: &mut Reply, arguments: &[Argument]) {
+    reply.array(arguments.len());
+    for argument in arguments {
+        let at = reply.defer();
+        let mut fields = 0;
+        fields += text_if_any(reply, "name", Some(&argument.name));
+        fields += text_if_any(reply, "type", Some(argument.kind.name()));
+        // A group shows what it holds.
+        let shown = !matches!(argument.kind, Kind::OneOf | Kind::Block);
+        fields += text_if_any(reply, "display_text", shown.then_some(argument.name.as_ref()));
+        if let Some(spec) = argument.key_spec {
+            field(reply, "key_spec_index", spec as i64);
+            fields += 1;
+        }
+        fields += text_if_any(reply, "token", argument.token);
+        fields += text_if_any(reply, "since", argument.since);
+        fields += text_if_any(reply, "deprecated_since", argument.deprecated);
+        let flags = [
+            (argument.optional, "optional"),
+            (argument.multiple, "multiple"),
+            (argument.multiple_token, "multiple_token"),
+        ];
+        fields += flags_if_any(reply, "flags", &flags);
+        if !argument.parts.is_empty() {
+            reply.bulk_str("arguments");
+            write_arguments(reply, &argument.parts);
+            fields += 1;
+        }
+        reply.finish_map(at, fields);
+    }
 }
 
 /// The keys of the command that `args` names, with what is done to each.
