@@ -225,10 +225,12 @@ mod tests {
     fn listeners_hear_the_new_time() {
         let c = Clock::manual_at(5);
         let heard = Arc::new(AtomicU64::new(0));
-        let (h, inner) = (heard.clone(), Arc::downgrade(&c));
+        // Given up when it has served: the clock keeps its listeners.
+        let (h, inner) = (heard.clone(), Mutex::new(Some(c.clone())));
         c.on_advance(Box::new(move |ms| {
             h.store(ms, Ordering::Relaxed);
-            inner.upgrade().unwrap().on_advance(Box::new(|_| ()));
+            let inner = inner.lock().take().unwrap();
+            inner.on_advance(Box::new(|_| ()));
         }));
         c.advance(Duration::from_secs(1));
         assert_eq!(heard.load(Ordering::Relaxed), 1005);
