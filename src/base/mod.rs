@@ -9,6 +9,7 @@ pub mod glob;
 pub mod limits;
 pub mod longdouble;
 pub mod num;
+pub mod pages;
 pub mod platform;
 pub mod priority;
 pub mod reclaim;

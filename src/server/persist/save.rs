@@ -11,6 +11,7 @@ use super::{Persistence, Settings};
 use crate::aof::writer::{Cut, WriteError, push_timestamp};
 use crate::aof::{BaseFormat, Store, Writer};
 use crate::base::disk;
+use crate::base::pages::Tight;
 use crate::command::env::{PauseMode, REDIS_VERSION, bar};
 use crate::command::{CommandError, Env};
 use crate::config::Config;
@@ -595,12 +596,14 @@ pub fn started(kind: Kind) -> &'static str {
 /// A snapshot leaves the cores to the workers, but gets on all the same.
 const SNAPSHOT_NICE: i32 = 5;
 
-fn prepare_thread(env: &Env, kind: Kind) -> Placed<'_> {
+/// For the calling thread, which keeps the result as long as it works.
+fn prepare_thread(env: &Env, kind: Kind) -> (Placed<'_>, Tight) {
     crate::base::priority::lower(SNAPSHOT_NICE);
-    env.service::<Places>().take(match kind {
+    let place = env.service::<Places>().take(match kind {
         Kind::Save => Place::Save,
         Kind::Rewrite => Place::Rewrite,
-    })
+    });
+    (place, Tight::begin())
 }
 
 /// `rdb-key-save-delay`: microseconds a key; a negative one is that fraction of one.
