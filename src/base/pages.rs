@@ -3,11 +3,6 @@
 #![allow(unsafe_code)]
 use parking_lot::Mutex;
 
-/// Milliseconds; the program begins with that (`MALLOC_CONF` in `src/main.rs`): pages are mostly wanted again soon.
-const USUAL: isize = 1000;
-/// While memory is to stay low.
-const TIGHT: isize = 50;
-
 /// How many want it, in this process: the allocator is all servers'.
 static WANTED: Mutex<usize> = Mutex::new(0);
 
@@ -20,7 +15,7 @@ impl Tight {
         let mut wanted = WANTED.lock();
         *wanted += 1;
         if *wanted == 1 {
-            allocator::give_back_after(TIGHT);
+            allocator::tighten();
         }
         Tight(())
     }
@@ -31,14 +26,14 @@ impl Drop for Tight {
         let mut wanted = WANTED.lock();
         *wanted -= 1;
         if *wanted == 0 {
-            allocator::give_back_after(USUAL);
+            allocator::relax();
         }
     }
 }
 
-/// Gives all freed pages back now; false when the allocator does not take orders.
-pub fn give_back() -> bool {
-    allocator::give_back()
+/// Gives all freed pages back now.
+pub fn give_back() {
+    allocator::give_back();
 }
 
 #[cfg(all(feature = "jemalloc", not(target_env = "msvc")))]
@@ -48,66 +43,71 @@ mod allocator {
 
     /// jemalloc's name for all arenas, where it takes one.
     const ALL: usize = 4096;
+    /// How long a freed page is kept while memory is to stay low.
+    const TIGHT_MS: isize = 50;
+    /// How long it is kept otherwise, in milliseconds: what the program or its environment asked for, as arenas begin.
+    const USUAL: &str = "arenas.dirty_decay_ms";
 
     /// Reads a value of jemalloc's.
     fn read<T: Default>(name: &str) -> Option<T> {
         let name = CString::new(name).ok()?;
         let (mut value, mut size) = (T::default(), size_of::<T>());
+        let (out, none) = ((&raw mut value).cast(), ptr::null_mut());
         // SAFETY: a NUL-terminated name; the value is written only where its size is the one stated.
-        let failed = unsafe {
-            tikv_jemalloc_sys::mallctl(
-                name.as_ptr(),
-                (&raw mut value).cast(),
-                &raw mut size,
-                ptr::null_mut(),
-                0,
-            )
-        };
+        let failed = unsafe { tikv_jemalloc_sys::mallctl(name.as_ptr(), out, &raw mut size, none, 0) };
         (failed == 0).then_some(value)
     }
 
-    pub fn give_back_after(ms: isize) {
-        if !crate::base::alloc::installed() {
-            return;
-        }
+    /// Sets a value of jemalloc's; `None` just asks for what the name stands for. One that it does not know is none here.
+    fn order(name: &str, value: Option<isize>) {
+        let (Ok(name), mut value) = (CString::new(name), value) else { return };
+        let none = ptr::null_mut();
+        let (new, size) =
+            value.as_mut().map_or((none, 0), |value| ((&raw mut *value).cast(), size_of::<isize>()));
+        // SAFETY: a NUL-terminated name, and a value that is only read, whose size jemalloc compares with what it expects.
+        unsafe { tikv_jemalloc_sys::mallctl(name.as_ptr(), none, ptr::null_mut(), new, size) };
+    }
+
+    fn keep_for(ms: isize) {
         for arena in 0..read::<u32>("arenas.narenas").unwrap_or(0) {
             let name = format!("arena.{arena}.dirty_decay_ms");
             // The arena of huge blocks gives back at once, and one that is not in use has no value.
-            if read::<isize>(&name).is_none_or(|now| now <= 0) {
-                continue;
-            }
-            let (Ok(name), mut ms) = (CString::new(name), ms) else { continue };
-            // SAFETY: a NUL-terminated name, and a value of the type that it has, which is only read.
-            unsafe {
-                tikv_jemalloc_sys::mallctl(
-                    name.as_ptr(),
-                    ptr::null_mut(),
-                    ptr::null_mut(),
-                    (&raw mut ms).cast(),
-                    size_of::<isize>(),
-                );
+            if read::<isize>(&name).is_some_and(|now| now > 0) {
+                order(&name, Some(ms));
             }
         }
     }
 
-    pub fn give_back() -> bool {
-        if !crate::base::alloc::installed() {
-            return false;
+    /// What is asked for otherwise, if pages are kept for a time at all.
+    fn usual() -> Option<isize> {
+        let installed = crate::base::alloc::installed();
+        installed.then(|| read::<isize>(USUAL)).flatten().filter(|ms| *ms > 0)
+    }
+
+    pub fn tighten() {
+        if let Some(ms) = usual() {
+            keep_for(ms.min(TIGHT_MS));
         }
-        let Ok(name) = CString::new(format!("arena.{ALL}.purge")) else { return false };
-        // SAFETY: a NUL-terminated name; purging takes and gives no value.
-        unsafe {
-            tikv_jemalloc_sys::mallctl(name.as_ptr(), ptr::null_mut(), ptr::null_mut(), ptr::null_mut(), 0)
-                == 0
+    }
+
+    pub fn relax() {
+        if let Some(ms) = usual() {
+            keep_for(ms);
+        }
+    }
+
+    pub fn give_back() {
+        if crate::base::alloc::installed() {
+            order(&format!("arena.{ALL}.purge"), None);
         }
     }
 }
 
 #[cfg(not(all(feature = "jemalloc", not(target_env = "msvc"))))]
 mod allocator {
-    pub fn give_back_after(_ms: isize) {}
+    pub fn tighten() {}
 
-    pub fn give_back() -> bool {
-        false
-    }
+    pub fn relax() {}
+
+    pub fn give_back() {}
 }

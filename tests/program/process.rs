@@ -329,6 +329,35 @@ fn threads_run_on_the_processors_of_their_lists() {
     assert!(log.contains("bgsave-cpulist is no list of processors and is ignored: 'none'"), "{log}");
 }
 
+/// The allocator would keep it for an hour.
+#[test]
+#[cfg(all(target_os = "linux", feature = "jemalloc"))]
+fn memory_purge_gives_freed_memory_back() {
+    let mut command = tidewater();
+    command.args(["--port", "0", "--print-port", "--save", "", "--enable-debug-command", "yes"]);
+    let server = Running::start(command.env("_RJEM_MALLOC_CONF", "dirty_decay_ms:3600000"));
+    let pid = server.child.id();
+    let resident_mb = || {
+        let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().split(' ').next().unwrap().parse::<u64>().unwrap() / 1024
+    };
+    let mut socket = server.connect();
+    assert_eq!(ask(&mut socket, "DEBUG POPULATE 200000 key 200"), "+OK\r\n");
+    assert_eq!(ask(&mut socket, "FLUSHALL"), "+OK\r\n");
+    until("the keys to be freed", || {
+        let info = ask(&mut socket, "MEMORY MALLOC-STATS");
+        let used = info.lines().find_map(|line| line.strip_prefix("in use: ")).unwrap();
+        used.parse::<u64>().unwrap() < 10 << 20
+    });
+    assert!(resident_mb() > 40, "{} MB", resident_mb());
+    until("memory to go back at last", || {
+        assert_eq!(ask(&mut socket, "MEMORY PURGE"), "+OK\r\n");
+        resident_mb() < 30
+    });
+    assert!(writeln!(socket, "SHUTDOWN NOSAVE").is_ok());
+}
+
 #[test]
 fn a_port_in_use_stops_the_start() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();

@@ -4,7 +4,6 @@
 //! and a look-up that has found the pair has found its TTL.
 #![allow(unsafe_code)]
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
-use std::mem::MaybeUninit;
 use std::ptr;
 
 use crate::base::alloc::size_class;
@@ -23,8 +22,6 @@ const LONG: usize = 0;
 const EXPIRING: usize = 1;
 const LONG_HEADER: usize = 16;
 const EXPIRY_HEADER: usize = 24;
-/// Up to so many words a loop is quicker than a call of memcpy.
-const SHORT_WORDS: usize = 12;
 
 impl Pair {
     /// `at`: when the field expires, in Unix milliseconds.
@@ -163,28 +160,8 @@ fn pair_layout(size: usize) -> Layout {
 }
 
 impl Clone for Pair {
-    /// The allocation as it stands, in words: a writer that meets a pin copies a leaf of hundreds at once.
     fn clone(&self) -> Self {
-        let layout = pair_layout(self.size());
-        let words = layout.size() / 8;
-        // SAFETY: both allocations have this layout, whole words; what lies behind the texts is copied unread.
-        let address = unsafe {
-            let start = alloc(layout);
-            if start.is_null() {
-                handle_alloc_error(layout);
-            }
-            let (from, to) = (self.address().cast::<MaybeUninit<u64>>(), start.cast::<MaybeUninit<u64>>());
-            if words <= SHORT_WORDS {
-                for at in 0..words {
-                    to.add(at).write(from.add(at).read());
-                }
-            } else {
-                ptr::copy_nonoverlapping(from, to, words);
-            }
-            start.expose_provenance() as u64
-        };
-        assert!(address >> ADDRESS_BITS == 0, "user space has 48-bit addresses");
-        Pair(address | self.0 & !ADDRESS)
+        Pair::new(self.field(), self.value(), self.expire_ms())
     }
 }
 
