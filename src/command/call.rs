@@ -11,7 +11,7 @@ use crate::command::context::{Block, Resume};
 use crate::command::env::Env;
 use crate::command::notify;
 use crate::command::stats::{WorkerStats, latency_bucket};
-use crate::command::{Command, CommandError, Context, Lane, Outcome, Session, View};
+use crate::command::{Command, CommandError, Context, Known, Lane, Outcome, Session, View};
 use crate::journal::Batch;
 use crate::keyspace::{Locked, Waiter, WaiterState};
 use crate::resp::args::{Args, OwnedArgs};
@@ -34,8 +34,7 @@ pub enum Ran {
 pub struct Request<'a, 'b> {
     pub command: &'a Command,
     pub args: Args<'b>,
-    /// An argument whose hash was already needed, by its index.
-    pub known: Option<(usize, u64)>,
+    pub known: Option<Known>,
 }
 
 /// What a thread that runs commands has of its own.

@@ -41,7 +41,7 @@ pub use env::Env;
 pub use error::CommandError;
 pub use row::{Arity, Command, Flags, Group, Handler};
 pub use session::Session;
-pub use view::View;
+pub use view::{Known, View};
 
 /// What a handler returns: the reply is in the context.
 pub type Outcome = Result<(), CommandError>;

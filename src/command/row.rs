@@ -183,6 +183,8 @@ pub struct Command {
     pub flags: Flags,
     pub specs: Vec<KeySpec>,
     pub finder: Option<KeyFinder>,
+    /// Where its key stands, if it has exactly one, always in the same place. Filled in by the table.
+    pub only_key: Option<usize>,
     pub locks: Locks,
     /// Chooses the locks by the arguments, where `locks` alone would be too much or too little.
     pub locks_for: Option<fn(Args<'_>) -> Locks>,
@@ -209,6 +211,7 @@ impl Command {
             flags: Flags::default(),
             specs: Vec::new(),
             finder: None,
+            only_key: None,
             locks: Locks::Keys,
             locks_for: None,
             group: Group::Generic,
@@ -439,6 +442,18 @@ impl Command {
             && self.locks_for.is_none()
             && !self.specs.is_empty()
             && !self.flags.has(NOT)
+    }
+
+    /// What `only_key` is to be: of commands whose arity vouches for the argument.
+    pub(super) fn find_only_key(&self) -> Option<usize> {
+        match self.specs.as_slice() {
+            [KeySpec { begin: Begin::Index(i), find: Find::Range { last: 0, .. }, .. }]
+                if self.finder.is_none() && !self.arity.accepts(*i) =>
+            {
+                Some(*i)
+            }
+            _ => None,
+        }
     }
 
     /// Calls back with the index and the flags of each key. `false` when the arguments cannot be right.

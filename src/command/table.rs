@@ -38,6 +38,7 @@ impl CommandTable {
             let subs = std::mem::take(&mut command.subcommands);
             let id = table.rows.len();
             command.id = id;
+            command.only_key = command.find_only_key();
             let name = command.name.to_owned();
             let group = command.group;
             table.rows.push(command);
@@ -49,6 +50,7 @@ impl CommandTable {
             for mut sub in subs {
                 let sub_id = table.rows.len();
                 sub.id = sub_id;
+                sub.only_key = sub.find_only_key();
                 sub.parent = Some(id);
                 sub.group = group;
                 sub.full_name = format!("{name}|{}", sub.name);

@@ -12,7 +12,7 @@ use crate::command::notify::{self, Event};
 use crate::command::stats::WorkerStats;
 use crate::command::{Command, CommandError, Flags, Lane, SLOW_LANE_COST};
 use crate::journal::Batch;
-use crate::keyspace::{CellMut, Db, Locked};
+use crate::keyspace::{CellMut, Db, Locked, Seat};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::value::cell::{Cell, Type};
 use crate::value::hash::{self, Expired, HashRef};
@@ -32,6 +32,28 @@ pub(super) struct Effects {
     pub(super) ready: Vec<(usize, Box<[u8]>)>,
     /// The command has stated its effects in its own words: the journal gets these in place of the command itself.
     pub(super) stated: bool,
+}
+
+/// An argument that was looked up, by where it lies: its hash, and where its shard stands, as far as known.
+#[derive(Clone, Copy)]
+struct Located {
+    at: *const u8,
+    len: usize,
+    hash: u64,
+    seat: Seat,
+}
+
+impl Located {
+    const NONE: Located = Located { at: std::ptr::null(), len: 0, hash: 0, seat: Seat::FIRST };
+}
+
+/// A key of a request that was needed before it runs.
+#[derive(Clone, Copy)]
+pub struct Known {
+    /// The argument's number.
+    pub arg: usize,
+    pub hash: u64,
+    pub seat: Seat,
 }
 
 /// The locked keys of one command, in its database.
@@ -57,7 +79,7 @@ pub struct View<'a> {
     pub no_touch: bool,
     notify_flags: u32,
     lfu: bool,
-    last: (*const u8, usize, u64),
+    last: Located,
     /// Where the running request's arguments lie: only there does an address stand for one key.
     request: Range<usize>,
     pub rng: &'a mut Rng,
@@ -89,7 +111,7 @@ impl<'a> View<'a> {
             no_touch: false,
             notify_flags: env.limits.notify_flags.get(),
             lfu: matches!(env.limits.policy(), MaxmemoryPolicy::AllkeysLfu | MaxmemoryPolicy::VolatileLfu),
-            last: (std::ptr::null(), 0, 0),
+            last: Located::NONE,
             request: 0..0,
             rng,
         }
@@ -112,11 +134,14 @@ impl<'a> View<'a> {
         self.stats
     }
 
-    /// From here on handlers work for this request; `known` is an argument whose hash was already needed.
-    pub(super) fn set_request(&mut self, args: Args<'_>, known: Option<(usize, u64)>) {
+    /// From here on handlers work for this request; `known` is an argument that was already looked up.
+    #[inline]
+    pub(super) fn set_request(&mut self, args: Args<'_>, known: Option<Known>) {
         self.last = match known {
-            Some((i, hash)) => (args[i].as_ptr(), args[i].len(), hash),
-            None => (std::ptr::null(), 0, 0),
+            Some(Known { arg, hash, seat }) => {
+                Located { at: args[arg].as_ptr(), len: args[arg].len(), hash, seat }
+            }
+            None => Located::NONE,
         };
         let bytes = args.buffer().as_ptr_range();
         self.request = bytes.start as usize..bytes.end as usize;
@@ -124,30 +149,47 @@ impl<'a> View<'a> {
 
     /// The request's bytes may go: another key could come to lie where one of its arguments lay.
     pub(super) fn forget_request(&mut self) {
-        self.last = (std::ptr::null(), 0, 0);
+        self.last = Located::NONE;
         self.request = 0..0;
     }
 
     /// The key's hash; the last one is remembered, as handlers look a key up and then store it. Only for arguments of
     /// the request: elsewhere another key may come to lie at the same address.
     fn hash(&mut self, key: &[u8]) -> u64 {
-        if self.last.0 == key.as_ptr() && self.last.1 == key.len() {
-            return self.last.2;
+        self.locate(key).hash
+    }
+
+    #[inline]
+    fn locate(&mut self, key: &[u8]) -> Located {
+        if self.last.at == key.as_ptr() && self.last.len == key.len() {
+            return self.last;
         }
         let hash = self.env.keyspace.hash(key);
+        let located = Located { at: key.as_ptr(), len: key.len(), hash, seat: Seat::FIRST };
         if self.request.contains(&(key.as_ptr() as usize)) {
-            self.last = (key.as_ptr(), key.len(), hash);
+            self.last = located;
         }
-        hash
+        located
+    }
+
+    /// The key's hash, and where its shard stands, for several looks at the key.
+    #[inline]
+    fn seat(&mut self, key: &[u8]) -> (u64, Seat) {
+        let Located { hash, seat, .. } = self.locate(key);
+        (hash, self.locked.seat(hash, seat))
     }
 
     /// Removes the key if its time has come.
     #[inline]
-    fn expire_if_due(&mut self, hash: u64, key: &[u8]) {
-        let Some(db) = self.locked.db(self.db, hash) else { return };
-        if !db.is_volatile() {
-            return;
+    fn expire_if_due(&mut self, hash: u64, seat: Seat, key: &[u8]) {
+        let Some(db) = self.locked.db_at(seat, self.db) else { return };
+        if db.may_expire() {
+            self.expire_volatile_if_due(hash, seat, key);
         }
+    }
+
+    fn expire_volatile_if_due(&mut self, hash: u64, seat: Seat, key: &[u8]) {
+        let Some(db) = self.locked.db_at(seat, self.db) else { return };
         let Some(cell) = db.get(hash, key).filter(|cell| cell.is_volatile()) else { return };
         let due = |at: Option<u64>| at.is_some_and(|at| at <= self.horizon);
         let (key_due, fields_due) = (due(cell.expire_ms()), due(cell.field_expire_ms()));
@@ -240,19 +282,20 @@ impl<'a> View<'a> {
 
     /// Whether the key exists, for a writer: an expired one is removed first; counts neither hit nor miss.
     pub fn present(&mut self, key: &[u8]) -> bool {
-        let hash = self.hash(key);
-        self.expire_if_due(hash, key);
-        self.locked.db(self.db, hash).is_some_and(|db| db.get(hash, key).is_some())
+        let (hash, seat) = self.seat(key);
+        self.expire_if_due(hash, seat, key);
+        self.locked.db_at(seat, self.db).is_some_and(|db| db.get(hash, key).is_some())
     }
 
     #[inline]
     fn read(&mut self, key: &[u8], touch: bool) -> Option<&Cell> {
-        let hash = self.hash(key);
-        self.expire_if_due(hash, key);
+        let (hash, seat) = self.seat(key);
+        self.expire_if_due(hash, seat, key);
         let horizon = self.horizon;
         // What is due but may not be removed at present counts as absent.
         let live = |cell: &&Cell| cell.expire_ms().is_none_or(|at| at > horizon);
-        let Some(cell) = self.locked.db(self.db, hash).and_then(|db| db.get(hash, key)).filter(live) else {
+        let Some(cell) = self.locked.db_at(seat, self.db).and_then(|db| db.get(hash, key)).filter(live)
+        else {
             self.stats.misses.add(1);
             if self.notify_flags & notify::KEY_MISS != 0 {
                 self.effects.events.push(Event {
@@ -292,10 +335,10 @@ impl<'a> View<'a> {
 
     /// The key's cell for writing. Whoever changes it calls `signal` (or `changed`) afterwards.
     pub fn get_mut(&mut self, key: &[u8]) -> Option<CellMut<'_>> {
-        let hash = self.hash(key);
-        self.expire_if_due(hash, key);
+        let (hash, seat) = self.seat(key);
+        self.expire_if_due(hash, seat, key);
         let (env, now, lfu, no_touch) = (self.env, self.now, self.lfu, self.no_touch);
-        let cell = self.locked.db_mut(self.db, hash).get_mut(hash, key)?;
+        let cell = self.locked.db_mut_at(seat, self.db).get_mut(hash, key)?;
         if !no_touch {
             touch_access(&cell, env, now, lfu, self.rng);
         }
@@ -346,9 +389,9 @@ impl<'a> View<'a> {
 
     /// Takes the key out. Breaks watches; the caller owes notification and `dirty`.
     pub fn remove(&mut self, key: &[u8]) -> Option<Cell> {
-        let hash = self.hash(key);
-        self.expire_if_due(hash, key);
-        let db = self.locked.db_mut(self.db, hash);
+        let (hash, seat) = self.seat(key);
+        self.expire_if_due(hash, seat, key);
+        let db = self.locked.db_mut_at(seat, self.db);
         let cell = db.remove(hash, key)?;
         db.touch(key);
         if db.has_waiters(key) {
@@ -402,8 +445,8 @@ impl<'a> View<'a> {
     /// The key was changed: counts it and breaks watches.
     pub fn changed(&mut self, key: &[u8]) {
         self.effects.dirty += 1;
-        let hash = self.hash(key);
-        if let Some(db) = self.locked.db(self.db, hash) {
+        let (_, seat) = self.seat(key);
+        if let Some(db) = self.locked.db_at(seat, self.db) {
             db.touch(key);
         }
     }
@@ -427,8 +470,8 @@ impl<'a> View<'a> {
 
     /// The key was extended: serves who waits for it. Creation does this by itself.
     pub fn ready(&mut self, key: &[u8]) {
-        let hash = self.hash(key);
-        if self.locked.db(self.db, hash).is_some_and(|db| db.has_waiters(key)) {
+        let (_, seat) = self.seat(key);
+        if self.locked.db_at(seat, self.db).is_some_and(|db| db.has_waiters(key)) {
             self.effects.ready.push((self.db, key.into()));
         }
     }

@@ -27,13 +27,20 @@ impl Watch {
 /// Something about a few keys; boxed because nearly every shard has none.
 type ByKey<T> = Option<Box<HashMap<Box<[u8]>, T>>>;
 
-/// The keys of one database that fall into one shard.
+/// What expires, soonest first.
+#[derive(Default)]
+struct Expiry {
+    keys: ExpiryHeap<false>,
+    /// Hashes, by their fields.
+    fields: ExpiryHeap<true>,
+}
+
+/// The keys of one database that fall into one shard. In this order: what every command reads comes first.
+#[repr(C)]
 pub struct Db {
+    /// None until the first key, or field, with a TTL.
+    expiry: Option<Box<Expiry>>,
     pub(super) table: Table<Cell>,
-    expiry: ExpiryHeap<false>,
-    field_expiry: ExpiryHeap<true>,
-    seed: u64,
-    bits: u32,
     /// That of every cell which was changed since the last cut.
     pub(super) era: u8,
     /// While cells of the last cut may be left.
@@ -45,11 +52,8 @@ pub struct Db {
 impl Db {
     pub(super) fn new(seed: u64, bits: u32, era: u8) -> Self {
         Self {
+            expiry: None,
             table: Table::with_prefix_bits(seed, bits),
-            expiry: ExpiryHeap::default(),
-            field_expiry: ExpiryHeap::default(),
-            seed,
-            bits,
             era,
             cut: None,
             watches: None,
@@ -67,17 +71,18 @@ impl Db {
 
     /// Keys with a TTL.
     pub fn volatile_len(&self) -> usize {
-        self.expiry.len()
+        self.expiry.as_ref().map_or(0, |e| e.keys.len())
     }
 
     /// Hashes of which a field has a TTL.
     pub fn field_volatile_len(&self) -> usize {
-        self.field_expiry.len()
+        self.expiry.as_ref().map_or(0, |e| e.fields.len())
     }
 
-    /// Whether anything can expire here.
-    pub fn is_volatile(&self) -> bool {
-        self.expiry.len() + self.field_expiry.len() > 0
+    /// Whether anything here may have a TTL.
+    #[inline]
+    pub fn may_expire(&self) -> bool {
+        self.expiry.is_some()
     }
 
     pub fn table(&self) -> &Table<Cell> {
@@ -95,7 +100,6 @@ impl Db {
             before: (cell.address(), cell.expiry(), cell.field_expiry()),
             cell,
             expiry: &mut self.expiry,
-            field_expiry: &mut self.field_expiry,
             era: self.era,
         })
     }
@@ -104,8 +108,9 @@ impl Db {
     pub fn insert(&mut self, hash: u64, cell: Cell) {
         cell.set_era(self.era);
         if cell.is_volatile() {
-            self.expiry.enter(&cell);
-            self.field_expiry.enter(&cell);
+            let expiry = self.expiry.get_or_insert_default();
+            expiry.keys.enter(&cell);
+            expiry.fields.enter(&cell);
         }
         self.table.insert_new_hashed(hash, cell);
     }
@@ -113,34 +118,35 @@ impl Db {
     pub fn remove(&mut self, hash: u64, key: &[u8]) -> Option<Cell> {
         let mut cell = self.table.remove_hashed(hash, key)?;
         Self::capture(&self.cut, self.era, &cell);
-        if cell.is_volatile() {
-            self.expiry.leave(&mut cell);
-            self.field_expiry.leave(&mut cell);
+        if cell.is_volatile()
+            && let Some(expiry) = &mut self.expiry
+        {
+            expiry.keys.leave(&mut cell);
+            expiry.fields.leave(&mut cell);
         }
         Some(cell)
     }
 
     /// The key that expires first, and when (Unix ms).
     pub fn soonest(&self) -> Option<(u64, &[u8])> {
-        self.expiry.first()
+        self.expiry.as_ref()?.keys.first()
     }
 
     /// The hash of which a field expires first, and when.
     pub fn soonest_fields(&self) -> Option<(u64, &[u8])> {
-        self.field_expiry.first()
+        self.expiry.as_ref()?.fields.first()
     }
 
     /// The `i`th key with a TTL, in no particular order.
     pub fn volatile_key(&self, i: usize) -> Option<&[u8]> {
-        self.expiry.key_at(i)
+        self.expiry.as_ref()?.keys.key_at(i)
     }
 
     /// Empties the database; the caller drops the table where it likes. A snapshot under way keeps it for itself.
     /// Watches and waiters stay.
     pub fn take_all(&mut self) -> Table<Cell> {
-        self.expiry = ExpiryHeap::default();
-        self.field_expiry = ExpiryHeap::default();
-        let (seed, bits) = (self.seed, self.bits);
+        self.expiry = None;
+        let (seed, bits) = (self.table.seed(), self.table.prefix_bits());
         let empty = || Table::with_prefix_bits(seed, bits);
         let table = std::mem::replace(&mut self.table, empty());
         self.offer(table).unwrap_or_else(empty)
@@ -150,13 +156,16 @@ impl Db {
     pub fn swap_contents(&mut self, other: &mut Db) {
         std::mem::swap(&mut self.table, &mut other.table);
         std::mem::swap(&mut self.expiry, &mut other.expiry);
-        std::mem::swap(&mut self.field_expiry, &mut other.field_expiry);
         std::mem::swap(&mut self.cut, &mut other.cut);
     }
 
     /// Table and index bytes, without the cells.
     pub fn overhead_bytes(&self) -> usize {
-        self.table.mem_bytes() + self.expiry.mem_bytes() + self.field_expiry.mem_bytes()
+        let expiry = self
+            .expiry
+            .as_ref()
+            .map_or(0, |e| size_of::<Expiry>() + e.keys.mem_bytes() + e.fields.mem_bytes());
+        self.table.mem_bytes() + expiry
     }
 
     pub fn watch(&mut self, key: &[u8], watch: &Arc<Watch>) {
@@ -230,8 +239,7 @@ type Slot = Option<(u64, u32)>;
 /// A cell borrowed for writing. Whatever is done to the cell, the expiry heap is put right when this is dropped.
 pub struct CellMut<'a> {
     cell: &'a mut Cell,
-    expiry: &'a mut ExpiryHeap<false>,
-    field_expiry: &'a mut ExpiryHeap<true>,
+    expiry: &'a mut Option<Box<Expiry>>,
     era: u8,
     before: (CellAddress, Slot, Slot),
 }
@@ -263,7 +271,10 @@ impl Drop for CellMut<'_> {
         // The cell may have been replaced by a new one.
         self.cell.set_era(self.era);
         let (address, expiry, field_expiry) = self.before;
-        self.expiry.mend(self.cell, expiry, address);
-        self.field_expiry.mend(self.cell, field_expiry, address);
+        if self.cell.is_volatile() || expiry.is_some() || field_expiry.is_some() {
+            let heaps = self.expiry.get_or_insert_default();
+            heaps.keys.mend(self.cell, expiry, address);
+            heaps.fields.mend(self.cell, field_expiry, address);
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
-use super::{Db, Keyspace, Shard};
+use super::{Db, Keyspace, Shard, Slot};
 use crate::value::table;
 
 /// The shards that a command needs, ascending and without repeats.
@@ -56,23 +56,28 @@ enum Guards<'k> {
     Many(Many<'k>),
 }
 
-/// Several shards. `hint` guesses a shard's place from the low bits of its number.
+/// Several shards, ascending.
 struct Many<'k> {
     guards: Vec<MutexGuard<'k, Shard>>,
+    /// Guesses a shard's place from the low bits of its number.
     hint: [u8; HINTS],
 }
 
 const HINTS: usize = 64;
 
 impl<'k> Many<'k> {
-    fn new(guards: Vec<MutexGuard<'k, Shard>>) -> Self {
-        let mut hint = [0; HINTS];
-        for (i, g) in guards.iter().enumerate().take(HINTS) {
-            hint[g.id as usize % HINTS] = i as u8;
-        }
-        Self { guards, hint }
+    fn with_capacity(n: usize) -> Self {
+        Self { guards: Vec::with_capacity(n), hint: [0; HINTS] }
     }
 
+    /// Adds a shard behind those that are there.
+    #[inline]
+    fn push(&mut self, guard: MutexGuard<'k, Shard>) {
+        self.hint[guard.id as usize % HINTS] = self.guards.len() as u8;
+        self.guards.push(guard);
+    }
+
+    #[inline]
     fn position(&self, shard: u32) -> Option<usize> {
         let guess = usize::from(self.hint[shard as usize % HINTS]);
         if self.guards.get(guess).is_some_and(|g| g.id == shard) {
@@ -106,9 +111,22 @@ impl<'k> Guards<'k> {
             Guards::Many(m) => m.guards,
         };
         all.insert(at, guard);
-        *self = Guards::Many(Many::new(all));
+        let mut many = Many::with_capacity(all.len());
+        all.into_iter().for_each(|guard| many.push(guard));
+        *self = Guards::Many(many);
     }
 }
+
+/// A shard's place among those held, as far as known: shards that are added shift those behind them.
+#[derive(Clone, Copy)]
+pub struct Seat(u32);
+
+impl Seat {
+    pub const FIRST: Seat = Seat(0);
+}
+
+/// As many keys' shards are locked as one group at most.
+pub const KEYS_MAX: usize = 64;
 
 /// Shards held by one command.
 pub struct Locked<'k> {
@@ -116,51 +134,97 @@ pub struct Locked<'k> {
     guards: Guards<'k>,
 }
 
+impl Slot {
+    #[inline]
+    fn try_lock(&self) -> Option<MutexGuard<'_, Shard>> {
+        self.shard.try_lock().or_else(|| self.shard.try_lock_for(WORKER_WAIT))
+    }
+}
+
 impl Keyspace {
     /// Locks the shards, waiting as long as it takes: for threads that own their time.
-    pub fn lock(&self, set: &ShardSet) -> Locked<'_> {
-        let guards = match set {
-            ShardSet::None => Guards::None,
-            ShardSet::Some(v) => match v.as_slice() {
-                [one] => Guards::One(self.slots[*one as usize].shard.lock()),
-                v => {
-                    Guards::Many(Many::new(v.iter().map(|&s| self.slots[s as usize].shard.lock()).collect()))
-                }
-            },
-            ShardSet::All => Guards::Many(Many::new(self.slots.iter().map(|s| s.shard.lock()).collect())),
-        };
-        Locked { ks: self, guards }
+    pub fn lock<'k>(&'k self, set: &ShardSet) -> Locked<'k> {
+        let lock = |slot: &'k Slot| Some(slot.shard.lock());
+        self.take(set, lock).expect("who waits as long as it takes gets them all")
     }
 
     /// Locks the shards, or nothing when one is held for long: for workers, which must go on serving others.
     pub fn try_lock(&self, set: &ShardSet) -> Option<Locked<'_>> {
-        let take = |s: usize| {
-            let m = &self.slots[s].shard;
-            m.try_lock().or_else(|| m.try_lock_for(WORKER_WAIT))
+        self.take(set, Slot::try_lock)
+    }
+
+    #[inline]
+    fn take<'k>(
+        &'k self,
+        set: &ShardSet,
+        lock: impl Fn(&'k Slot) -> Option<MutexGuard<'k, Shard>>,
+    ) -> Option<Locked<'k>> {
+        let many = |slots: &mut dyn ExactSizeIterator<Item = &'k Slot>| {
+            let mut many = Many::with_capacity(slots.len());
+            for slot in slots {
+                many.push(lock(slot)?);
+            }
+            Some(Guards::Many(many))
         };
         let guards = match set {
             ShardSet::None => Guards::None,
             ShardSet::Some(v) => match v.as_slice() {
-                [one] => Guards::One(take(*one as usize)?),
-                v => {
-                    let mut guards = Vec::with_capacity(v.len());
-                    for &s in v {
-                        guards.push(take(s as usize)?);
-                    }
-                    Guards::Many(Many::new(guards))
-                }
+                [one] => Guards::One(lock(&self.slots[*one as usize])?),
+                v => many(&mut v.iter().map(|&s| &self.slots[s as usize]))?,
             },
-            ShardSet::All => Guards::Many(Many::new((0..self.slots.len()).map(take).collect::<Option<_>>()?)),
+            ShardSet::All => many(&mut self.slots.iter())?,
         };
         Some(Locked { ks: self, guards })
     }
 
+    /// Locks the shards of these keys' hashes, or nothing when one is held for long; asks for the memory that looking
+    /// them up in the database will read, so that the cache misses overlap. `prefetch` came before. `seats` becomes
+    /// those of the keys. At most [`KEYS_MAX`] keys.
+    pub fn try_lock_keys(&self, db: usize, hashes: &[u64], seats: &mut [Seat]) -> Option<Locked<'_>> {
+        assert!(hashes.len() <= KEYS_MAX && seats.len() == hashes.len());
+        // Shards ascend with hashes, whose low bits make room for the keys' numbers.
+        let mut order = [0; KEYS_MAX];
+        let order = &mut order[..hashes.len()];
+        for (i, (to, hash)) in order.iter_mut().zip(hashes).enumerate() {
+            *to = hash & !(KEYS_MAX as u64 - 1) | i as u64;
+        }
+        order.sort_unstable();
+        let numbers = order.iter().map(|o| *o as usize % KEYS_MAX);
+        let mut many = Many::with_capacity(hashes.len());
+        let mut last = None;
+        for i in numbers.clone() {
+            let shard = self.shard_of(hashes[i]);
+            if last != Some(shard) {
+                last = Some(shard);
+                many.push(self.slots[shard as usize].try_lock()?);
+            }
+            seats[i] = Seat(many.guards.len() as u32 - 1);
+            if let Some(db) = many.guards.last().and_then(|shard| shard.db(db)) {
+                db.table.prefetch_hashed(hashes[i]);
+            }
+        }
+        for i in numbers {
+            if let Some(db) = many.guards[seats[i].0 as usize].db(db) {
+                db.table.prefetch_entry_hashed(hashes[i]);
+            }
+        }
+        Some(Locked { ks: self, guards: Guards::Many(many) })
+    }
+
     /// Asks for the memory of the shard of a hash: before it is locked.
-    pub fn prefetch(&self, hash: u64) {
+    #[inline]
+    pub fn prefetch(&self, hash: u64, write: bool) {
         let slot = &self.slots[self.shard_of(hash) as usize];
         table::prefetch(slot);
-        // A slot is two cache lines.
-        table::prefetch(std::ptr::from_ref(slot).cast::<u8>().wrapping_add(64));
+        if write {
+            table::prefetch(std::ptr::from_ref(slot).cast::<u8>().wrapping_add(64));
+        }
+    }
+
+    /// Whether anything in a shard may have a TTL; `None` when the shard is held for long.
+    pub fn may_expire(&self, shard: u32) -> Option<bool> {
+        let shard = self.slots[shard as usize].try_lock()?;
+        Some(shard.parts().any(Db::may_expire))
     }
 
     /// Locks one shard by number: for walkers that visit the keyspace a shard at a time.
@@ -170,8 +234,7 @@ impl Keyspace {
 
     /// As `lock_shard`, but gives up when it is held for long.
     pub fn try_lock_shard(&self, shard: u32) -> Option<Locked<'_>> {
-        let m = &self.slots[shard as usize].shard;
-        let guard = m.try_lock().or_else(|| m.try_lock_for(WORKER_WAIT))?;
+        let guard = self.slots[shard as usize].try_lock()?;
         Some(Locked { ks: self, guards: Guards::One(guard) })
     }
 }
@@ -181,6 +244,7 @@ impl<'k> Locked<'k> {
         self.ks
     }
 
+    #[inline]
     fn position(&self, shard: u32) -> Option<usize> {
         match &self.guards {
             Guards::None => None,
@@ -230,8 +294,28 @@ impl<'k> Locked<'k> {
     }
 
     fn shard(&self, hash: u64) -> &Shard {
-        let at = self.position(self.ks.shard_of(hash));
-        &self.guards.as_slice()[at.expect("a command's keys are locked before it runs")]
+        &self.guards.as_slice()[self.seat(hash, Seat::FIRST).0 as usize]
+    }
+
+    /// Where the shard of this hash stands among those held, for several look-ups of one key; a guess spares the search.
+    #[inline]
+    pub fn seat(&self, hash: u64, guess: Seat) -> Seat {
+        let shard = self.ks.shard_of(hash);
+        if self.guards.as_slice().get(guess.0 as usize).is_some_and(|g| g.id == shard) {
+            return guess;
+        }
+        Seat(self.position(shard).expect("a command's keys are locked before it runs") as u32)
+    }
+
+    /// As `db`, of a hash whose seat is known.
+    #[inline]
+    pub fn db_at(&self, seat: Seat, db: usize) -> Option<&Db> {
+        self.guards.as_slice()[seat.0 as usize].db(db)
+    }
+
+    #[inline]
+    pub fn db_mut_at(&mut self, seat: Seat, db: usize) -> &mut Db {
+        self.guards.as_mut_slice()[seat.0 as usize].db_mut(db, self.ks.seed, self.ks.bits)
     }
 
     /// The part of a database that holds this hash; `None` while that part was never written.
@@ -240,8 +324,7 @@ impl<'k> Locked<'k> {
     }
 
     pub fn db_mut(&mut self, db: usize, hash: u64) -> &mut Db {
-        let at = self.position(self.ks.shard_of(hash)).expect("a command's keys are locked before it runs");
-        self.guards.as_mut_slice()[at].db_mut(db, self.ks.seed, self.ks.bits)
+        self.db_mut_at(self.seat(hash, Seat::FIRST), db)
     }
 
     /// The database's parts in all shards held.

@@ -16,7 +16,7 @@ mod snapshot;
 mod waiter;
 
 pub use db::{CellMut, Db, Watch};
-pub use locked::{Locked, ShardSet};
+pub use locked::{KEYS_MAX, Locked, Seat, ShardSet};
 pub use snapshot::Capture;
 pub use waiter::{Waiter, WaiterState};
 
@@ -26,36 +26,55 @@ use parking_lot::Mutex;
 
 use crate::value::table;
 
-/// One cache line (two, for the adjacent-line prefetcher) a shard, so that neighbours' locks do not share one.
+/// Two cache lines a shard: what every command reads is in the first, what writes read besides in the second.
 #[repr(align(128))]
 struct Slot {
     shard: Mutex<Shard>,
 }
 
-/// The databases' parts that fall into one shard.
+const _: () = assert!(size_of::<Slot>() == 128);
+
+/// The databases' parts that fall into one shard. In this order: what every command reads is in its first cache lines.
+#[repr(C)]
 pub struct Shard {
-    /// Database 0 in place, as nearly everyone uses only that one.
-    first: Db,
-    rest: Vec<Option<Box<Db>>>,
     id: u32,
     era: u8,
+    /// Database 0 in place, as nearly everyone uses only that one.
+    first: Db,
+    rest: Option<Box<Rest>>,
 }
+
+/// Those from database 1 on.
+#[derive(Default)]
+struct Rest(Vec<Option<Box<Db>>>);
 
 impl Shard {
     fn db(&self, db: usize) -> Option<&Db> {
-        if db == 0 { Some(&self.first) } else { self.rest.get(db - 1)?.as_deref() }
+        if db == 0 { Some(&self.first) } else { self.rest.as_ref()?.0.get(db - 1)?.as_deref() }
     }
 
     fn db_mut(&mut self, db: usize, seed: u64, bits: u32) -> &mut Db {
         if db == 0 {
             return &mut self.first;
         }
-        if self.rest.len() < db {
-            self.rest.reserve_exact(db - self.rest.len());
-            self.rest.resize_with(db, || None);
+        let (era, rest) = (self.era, &mut self.rest.get_or_insert_default().0);
+        if rest.len() < db {
+            rest.reserve_exact(db - rest.len());
+            rest.resize_with(db, || None);
         }
-        let era = self.era;
-        self.rest[db - 1].get_or_insert_with(|| Box::new(Db::new(seed, bits, era)))
+        rest[db - 1].get_or_insert_with(|| Box::new(Db::new(seed, bits, era)))
+    }
+
+    fn parts(&self) -> impl Iterator<Item = &Db> {
+        let rest = self.rest.iter().flat_map(|rest| rest.0.iter().flatten().map(|db| &**db));
+        std::iter::once(&self.first).chain(rest)
+    }
+
+    /// All databases' parts that exist, with their numbers.
+    fn parts_mut(&mut self) -> impl Iterator<Item = (usize, &mut Db)> {
+        let rest = self.rest.iter_mut().flat_map(|rest| rest.0.iter_mut().enumerate());
+        let rest = rest.filter_map(|(i, db)| Some((i + 1, &mut **db.as_mut()?)));
+        std::iter::once((0, &mut self.first)).chain(rest)
     }
 }
 
@@ -78,7 +97,7 @@ impl Keyspace {
         let bits = shards.max(1).next_power_of_two().trailing_zeros();
         let slots = (0..1u32 << bits)
             .map(|id| Slot {
-                shard: Mutex::new(Shard { first: Db::new(seed, bits, 0), rest: Vec::new(), id, era: 0 }),
+                shard: Mutex::new(Shard { first: Db::new(seed, bits, 0), rest: None, id, era: 0 }),
             })
             .collect();
         let opened = (0..databases).map(|_| AtomicBool::new(false)).collect();

@@ -96,12 +96,7 @@ impl Locked<'_> {
         for shard in self.shards_mut() {
             shard.era ^= 1;
             let era = shard.era;
-            shard.first.begin_cut(era, 0, capture);
-            for (i, db) in shard.rest.iter_mut().enumerate() {
-                if let Some(db) = db {
-                    db.begin_cut(era, i + 1, capture);
-                }
-            }
+            shard.parts_mut().for_each(|(i, db)| db.begin_cut(era, i, capture));
         }
     }
 }
@@ -113,8 +108,7 @@ impl Keyspace {
         let mut locked = self.lock_shard(shard);
         let mut left = most;
         for shard in locked.shards_mut() {
-            let rest = shard.rest.iter_mut().flatten().map(|db| &mut **db);
-            for db in std::iter::once(&mut shard.first).chain(rest) {
+            for (_, db) in shard.parts_mut() {
                 let visited = db.walk_cut(left, &mut emit);
                 if visited >= left {
                     return false;

@@ -298,11 +298,12 @@ impl Connection {
             // request's output may be the last straw.
             let most = if session.authenticated && hard.is_none() { parsers.len() } else { 1 };
             let (ends, parsed) = parse_group(&mut parsers[..most], &input[used..], &limits);
-            let requests: SmallVec<[Args<'_>; GROUP_MAX]> = {
-                let starts = std::iter::once(&0).chain(&ends);
-                let spans = starts.zip(&ends).map(|(&start, &end)| &input[used + start..used + end]);
-                parsers.iter().zip(spans).map(|(parser, bytes)| parser.args(bytes)).collect()
-            };
+            let mut requests: SmallVec<[Args<'_>; GROUP_MAX]> = SmallVec::new();
+            let mut start = used;
+            for (parser, end) in parsers.iter().zip(&ends) {
+                requests.push(parser.args(&input[start..used + end]));
+                start = used + end;
+            }
             self.client.query_bytes.store(input.len() - used, Ordering::Relaxed);
             let (done, called) = engine.call_many(&mut worker, session, &mut self.reply, &requests);
             let next = requests.get(done).map(|&args| OwnedArgs::from_args(args));

@@ -15,9 +15,9 @@ use crate::command::row::Locks;
 use crate::command::session::{Queued, ReplyMode};
 use crate::command::stats::WorkerStats;
 use crate::command::table::CommandTable;
-use crate::command::{self, Command, CommandError, Flags, Lane, Ran, Request, Runner, Session};
+use crate::command::{self, Command, CommandError, Flags, Known, Lane, Ran, Request, Runner, Session};
 use crate::journal::Batch;
-use crate::keyspace::{Keyspace, ShardSet, Waiter};
+use crate::keyspace::{Db, KEYS_MAX, Keyspace, Seat, ShardSet, Waiter};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
 use crate::server::evict::{Evictor, Room};
@@ -48,8 +48,6 @@ impl From<Ran> for Called {
 
 /// Requests that are looked at together, at most: enough to overlap their cache misses.
 pub const GROUP_MAX: usize = 16;
-/// Keys of such a group, at most, so that it holds its locks for some microseconds only.
-const GROUP_KEYS_MAX: usize = 64;
 
 /// What a thread that calls the engine has of its own.
 pub struct Worker {
@@ -432,9 +430,13 @@ impl Engine {
             return (0, Called::Done);
         }
         let mut group: SmallVec<[Request<'_, '_>; GROUP_MAX]> = SmallVec::new();
-        let mut hashes: SmallVec<[u64; GROUP_KEYS_MAX]> = SmallVec::new();
-        let mut shards = ShardSet::None;
+        let mut hashes: SmallVec<[u64; KEYS_MAX]> = SmallVec::new();
+        // The number of each request's first key.
+        let mut firsts: SmallVec<[usize; GROUP_MAX]> = SmallVec::new();
         for &args in requests.iter().take(GROUP_MAX) {
+            if hashes.len() == KEYS_MAX {
+                break;
+            }
             // Most often the one before, again.
             let again = group.last().filter(|r| r.args.name() == args.name()).map(|r| r.command);
             let Some(command) = again.or_else(|| env.commands.find(args.name()).filter(|c| c.is_plain()))
@@ -443,32 +445,37 @@ impl Engine {
             };
             let before = hashes.len();
             let mut known = None;
-            let mut add = |i: usize, _: &'static str| {
-                let hash = env.keyspace.hash(&args[i]);
-                known.get_or_insert((i, hash));
+            let mut add = |arg: usize| {
+                let hash = env.keyspace.hash(&args[arg]);
+                known.get_or_insert((Known { arg, hash, seat: Seat::FIRST }, hashes.len()));
                 hashes.push(hash);
             };
-            if !command.arity.accepts(args.len())
-                || !command.each_key(args, &mut add)
-                || hashes.len() > GROUP_KEYS_MAX
-            {
+            if !command.arity.accepts(args.len()) {
+                break;
+            }
+            if let Some(i) = command.only_key {
+                add(i);
+            } else if !command.each_key(args, &mut |i, _| add(i)) || hashes.len() > KEYS_MAX {
                 hashes.truncate(before);
                 break;
             }
-            for &hash in &hashes[before..] {
-                env.keyspace.prefetch(hash);
-                shards.add(env.keyspace.shard_of(hash));
-            }
-            group.push(Request { command, args, known });
+            let write = command.flags.has(Flags::WRITE);
+            hashes[before..].iter().for_each(|&hash| env.keyspace.prefetch(hash, write));
+            firsts.push(known.map_or(0, |(_, number)| number));
+            group.push(Request { command, args, known: known.map(|(known, _)| known) });
         }
         let Some(Request { command: last, .. }) = group.last().filter(|_| group.len() > 1) else {
             return (0, Called::Done);
         };
         session.client.last_command.store(last.id, Ordering::Relaxed);
-        shards.seal();
-        let Some(locked) = env.keyspace.try_lock(&shards) else { return (0, Called::Done) };
-        hashes.iter().for_each(|&hash| locked.prefetch(session.db, hash));
-        hashes.iter().for_each(|&hash| locked.prefetch_entry(session.db, hash));
+        let mut seats = [Seat::FIRST; KEYS_MAX];
+        let seats = &mut seats[..hashes.len()];
+        let Some(locked) = env.keyspace.try_lock_keys(session.db, &hashes, seats) else {
+            return (0, Called::Done);
+        };
+        for (request, first) in group.iter_mut().zip(firsts) {
+            request.known.iter_mut().for_each(|known| known.seat = seats[first]);
+        }
         let (ran, how) = command::run(env, worker.runner(), locked, session, reply, &group);
         worker.stats.processed.add(ran as u64);
         (ran, how.into())
@@ -502,6 +509,10 @@ impl Engine {
 
     fn add_key_shards(&self, set: &mut ShardSet, command: &Command, args: Args<'_>) {
         let keyspace = &self.env.keyspace;
+        if let Some(i) = command.only_key {
+            // Its number of arguments is checked.
+            return set.add(keyspace.shard_of(keyspace.hash(&args[i])));
+        }
         let valid = command.each_key(args, &mut |i, _| set.add(keyspace.shard_of(keyspace.hash(&args[i]))));
         if !valid && !command.specs.is_empty() {
             // The handler will say what is wrong with the arguments; until then it may look at any key.
@@ -511,11 +522,17 @@ impl Engine {
 
     /// Removes up to `max` expired keys and fields of hashes of a shard; tells how many went. `None` when the shard is held for long.
     pub fn expire_shard(&self, worker: &mut Worker, shard: u32, max: usize) -> Option<usize> {
+        if !self.env.keyspace.may_expire(shard)? {
+            return Some(0);
+        }
         let databases = self.env.keyspace.databases();
         let n = command::with_shard(&self.env, worker.runner(), shard, |view| {
             let (mut n, mut fields) = (0, 0);
             for db in 0..databases {
                 view.db = db;
+                if !view.part(shard).is_some_and(Db::may_expire) {
+                    continue;
+                }
                 while n < max {
                     let soonest = view.part(shard).and_then(|part| part.soonest());
                     let Some((_, key)) = soonest.filter(|(at, _)| *at <= view.now) else { break };

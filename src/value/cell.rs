@@ -782,7 +782,10 @@ impl super::table::Slot for Cell {
     }
 
     fn prefetch(&self) {
-        super::table::prefetch(self.0.as_ptr());
+        let start = self.0.as_ptr().cast::<u8>();
+        super::table::prefetch(start);
+        // Where a small one's key or value may lie.
+        super::table::prefetch(start.wrapping_add(HEADER + 31));
     }
 }
 

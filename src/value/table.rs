@@ -118,11 +118,13 @@ fn tag(hash: u64) -> u8 {
     (hash as u8).max(1)
 }
 
-/// The reading half of a table, which [`Table`] and [`Pinned`] share. Owns one reference to the root.
+/// The reading half of a table, which [`Table`] and [`Pinned`] share. Owns one reference to the root. What a look-up
+/// reads comes first.
+#[repr(C)]
 pub struct View<T: Slot> {
     root: Node,
-    seed: u64,
     skip_bits: u32,
+    seed: u64,
     items: PhantomData<T>,
 }
 
@@ -168,6 +170,15 @@ impl<T: Slot> View<T> {
             let (bucket, slot) = leaf.find::<T>(place, tag(hash), key)?;
             Some(leaf.bucket::<T>(bucket).item(slot))
         }
+    }
+
+    pub fn seed(&self) -> u64 {
+        self.seed
+    }
+
+    /// How many top bits of the hashes are the same for all entries.
+    pub fn prefix_bits(&self) -> u32 {
+        self.skip_bits
     }
 
     /// Asks for the bucket where a `get_hashed` of the same hash will look.
@@ -528,6 +539,7 @@ impl<T: Slot> Drop for Drainer<T> {
 }
 
 /// The table. Reading is [`View`]'s. Methods named `_hashed` take the key's [`hash`] under the table's seed.
+#[repr(C)]
 pub struct Table<T: Slot> {
     view: View<T>,
     bytes: usize,

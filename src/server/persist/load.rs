@@ -263,7 +263,7 @@ impl Job<'_> {
                 .inspect_err(|e| self.tell_of(entry, key, e))?;
             let Some(cell) = self.finished(entry, key, decoded) else { continue };
             let hash = self.env.keyspace.hash(key);
-            self.env.keyspace.prefetch(hash);
+            self.env.keyspace.prefetch(hash, true);
             group.push((db as usize, hash, entry.offset, cell));
             if group.len() == GROUP {
                 self.insert(&mut group)?;
