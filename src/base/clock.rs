@@ -24,6 +24,15 @@ enum Source {
     Manual(Arc<Manual>),
 }
 
+/// When the system's clock was asked last, and what it said; see [`Clock::recent_ms`].
+#[derive(Clone, Copy, Default)]
+pub struct Recent {
+    ticks: u64,
+    unix_ms: u64,
+}
+
+const RECENT_NS: u64 = 100_000;
+
 struct Manual {
     start_ms: u64,
     elapsed_ns: AtomicU64,
@@ -56,6 +65,21 @@ impl Clock {
         match &self.0 {
             Source::Real(_, ahead) => unix().as_millis() as u64 + ahead.load(Ordering::Relaxed),
             Source::Manual(m) => m.start_ms + m.elapsed_ns.load(Ordering::Acquire) / 1_000_000,
+        }
+    }
+
+    /// Unix time in milliseconds as of a tenth of one ago at most: for what asks so often that asking counts. `ticks` are
+    /// those of now, `recent` what the asker keeps from one time to the next.
+    #[inline]
+    pub fn recent_ms(&self, ticks: u64, recent: &mut Recent) -> u64 {
+        match &self.0 {
+            Source::Real(_, ahead) => {
+                if recent.unix_ms == 0 || ticks.wrapping_sub(recent.ticks) >= RECENT_NS {
+                    *recent = Recent { ticks, unix_ms: unix().as_millis() as u64 };
+                }
+                recent.unix_ms + ahead.load(Ordering::Relaxed)
+            }
+            Source::Manual(_) => self.now_ms(),
         }
     }
 

@@ -11,9 +11,9 @@ use crate::command::context::{Block, Resume};
 use crate::command::env::Env;
 use crate::command::notify;
 use crate::command::stats::{WorkerStats, latency_bucket};
-use crate::command::{Command, CommandError, Context, Known, Lane, Outcome, Session, View};
+use crate::command::{Command, CommandError, Context, Lane, Outcome, Session, View};
 use crate::journal::Batch;
-use crate::keyspace::{Locked, Waiter, WaiterState};
+use crate::keyspace::{KeyPlace, Locked, Waiter, WaiterState};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
 use crate::value::cell::Cell;
@@ -37,6 +37,13 @@ pub struct Request<'a, 'b> {
     pub known: Option<Known>,
 }
 
+/// An argument that is a key, and its number among the keys of all requests.
+#[derive(Clone, Copy)]
+pub struct Known {
+    pub arg: usize,
+    pub key: usize,
+}
+
 /// What a thread that runs commands has of its own.
 pub struct Runner<'a> {
     pub stats: &'a WorkerStats,
@@ -51,7 +58,7 @@ pub struct Runner<'a> {
 }
 
 /// Runs commands one after the other with the keys of all of them locked, each to the end of its effects; tells how
-/// many ran, and how the last one ended. Stops at one that did not simply end. A command that blocks is registered
+/// many ran, and how the last one ended. `keys` are those that the requests' `known` refer to. Stops at one that did not simply end. A command that blocks is registered
 /// with its keys before the locks go, so that no element can slip past it.
 pub fn run<'a>(
     env: &'a Env,
@@ -60,6 +67,7 @@ pub fn run<'a>(
     session: &'a mut Session,
     reply: &'a mut Reply,
     requests: &[Request<'a, '_>],
+    keys: &[KeyPlace],
 ) -> (usize, Ran) {
     let Runner { stats, rng, batch, lane, now, ticks } = runner;
     let Some(first) = requests.first().map(|r| r.command) else { return (0, Ran::Done) };
@@ -70,7 +78,7 @@ pub fn run<'a>(
     }
     view.grouped = requests.len() > 1;
     let mut ctx = Context { keys: view, reply, session, env, command: first, block: None, resumed: false };
-    let ran = run_each(&mut ctx, ticks, requests);
+    let ran = run_each(&mut ctx, ticks, requests, keys);
     if let Some(offset) = ctx.keys.commit() {
         ctx.session.journaled = offset;
     }
@@ -99,12 +107,17 @@ pub fn run_step<'a, R>(
     result
 }
 
-fn run_each<'a>(ctx: &mut Context<'a>, ticks: &mut u64, requests: &[Request<'a, '_>]) -> (usize, Ran) {
+fn run_each<'a>(
+    ctx: &mut Context<'a>,
+    ticks: &mut u64,
+    requests: &[Request<'a, '_>],
+    keys: &[KeyPlace],
+) -> (usize, Ran) {
     let (env, stats) = (ctx.env, ctx.keys.stats);
     for (i, &Request { command, args, known }) in requests.iter().enumerate() {
         let mark = ctx.reply.mark();
         ctx.command = command;
-        ctx.keys.set_request(args, known);
+        ctx.keys.set_request(args, known.map(|known| (known.arg, keys[known.key])));
         let counted = (stats.hits.get(), stats.misses.get());
         let failed = match (command.handler)(ctx, args) {
             Ok(()) => false,
@@ -124,7 +137,8 @@ fn run_each<'a>(ctx: &mut Context<'a>, ticks: &mut u64, requests: &[Request<'a, 
             }
         };
         ctx.keys.journal_command(command, args, 0);
-        let block = ctx.block.take();
+        // It is large, and nearly never there.
+        let block = if ctx.block.is_some() { ctx.block.take() } else { None };
         // Of a command that blocks too: it may have found a key expired.
         finish(ctx);
         if let Some(block) = block {

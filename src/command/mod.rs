@@ -34,14 +34,15 @@ pub mod wait;
 pub mod zset;
 
 pub use call::{
-    Ran, Request, Runner, count_unblocked, end_wait, forget_waiter, run, run_step, run_waiter, with_shard,
+    Known, Ran, Request, Runner, count_unblocked, end_wait, forget_waiter, run, run_step, run_waiter,
+    with_shard,
 };
 pub use context::{Block, Context, Lane, SLOW_LANE_COST};
 pub use env::Env;
 pub use error::CommandError;
 pub use row::{Arity, Command, Flags, Group, Handler};
 pub use session::Session;
-pub use view::{Known, View};
+pub use view::View;
 
 /// What a handler returns: the reply is in the context.
 pub type Outcome = Result<(), CommandError>;

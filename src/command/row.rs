@@ -18,6 +18,12 @@ impl Arity {
         Arity(-n)
     }
 
+    /// As few as it accepts.
+    pub fn least(self) -> usize {
+        self.0.unsigned_abs() as usize
+    }
+
+    #[inline]
     pub fn accepts(self, n: usize) -> bool {
         let n = i32::try_from(n).unwrap_or(i32::MAX);
         if self.0 >= 0 { n == self.0 } else { n >= -self.0 }
@@ -444,11 +450,14 @@ impl Command {
             && !self.flags.has(NOT)
     }
 
-    /// What `only_key` is to be: of commands whose arity vouches for the argument.
+    /// What `only_key` is to be: of commands that lock just their keys, and whose arity vouches for the argument.
     pub(super) fn find_only_key(&self) -> Option<usize> {
         match self.specs.as_slice() {
             [KeySpec { begin: Begin::Index(i), find: Find::Range { last: 0, .. }, .. }]
-                if self.finder.is_none() && !self.arity.accepts(*i) =>
+                if self.locks == Locks::Keys
+                    && self.locks_for.is_none()
+                    && self.finder.is_none()
+                    && self.arity.least() > *i =>
             {
                 Some(*i)
             }

@@ -7,17 +7,40 @@ use crate::command::Command;
 pub struct CommandTable {
     rows: Vec<Command>,
     /// Names of up to 16 bytes, folded to lower case, open addressing.
-    short: Vec<Option<(u128, u32)>>,
+    short: Vec<Option<Short>>,
     long: HashMap<String, usize>,
     /// Subcommands by (parent, lower-case word).
     subs: HashMap<(usize, String), usize>,
 }
 
+#[derive(Clone, Copy)]
+struct Short {
+    name: u128,
+    len: u8,
+    id: u32,
+}
+
+const SHORT_MAX: usize = 16;
+
+/// A short name in lower case, as a number.
+#[inline]
 fn fold(name: &[u8]) -> u128 {
-    let mut bytes = [0u8; 16];
-    bytes[..name.len()].copy_from_slice(name);
-    // Lower case for letters; what else changes is caught by the comparison of the full name.
-    u128::from_le_bytes(bytes) | 0x2020_2020_2020_2020_2020_2020_2020_2020
+    // Pieces that overlap, instead of a copy whose length the compiler does not know.
+    let n = name.len();
+    let wide = |bytes: &[u8; 8]| u128::from(u64::from_le_bytes(*bytes));
+    let half = |bytes: &[u8; 4]| u128::from(u32::from_le_bytes(*bytes));
+    let bytes = match (name.first_chunk(), name.last_chunk()) {
+        (Some(first), Some(last)) => wide(first) | wide(last) << (8 * (n - 8)),
+        _ => match (name.first_chunk(), name.last_chunk()) {
+            (Some(first), Some(last)) => half(first) | half(last) << (8 * (n - 4)),
+            _ => (0..n).fold(0, |bytes, i| bytes | u128::from(name[i]) << (8 * i)),
+        },
+    };
+    const EACH: u128 = u128::MAX / 255;
+    // The top bit of each byte: whether its lower seven are at least 'A', and whether they are beyond 'Z'.
+    let low = bytes & (EACH * 0x7f);
+    let letters = (low + EACH * (0x80 - b'A' as u128)) & !(low + EACH * (0x7f - b'Z' as u128));
+    bytes | (letters & !bytes & (EACH * 0x80)) >> 2
 }
 
 fn slot_of(key: u128, slots: usize) -> usize {
@@ -62,7 +85,7 @@ impl CommandTable {
     }
 
     fn add_name(&mut self, name: &str, id: usize) {
-        if name.len() > 16 {
+        if name.len() > SHORT_MAX {
             self.long.insert(name.to_owned(), id);
             return;
         }
@@ -71,25 +94,23 @@ impl CommandTable {
         while self.short[at].is_some() {
             at = (at + 1) & (self.short.len() - 1);
         }
-        self.short[at] = Some((key, id as u32));
+        self.short[at] = Some(Short { name: key, len: name.len() as u8, id: id as u32 });
         // A renamed command keeps its row; remember the public name for the comparison.
         self.rows[id].full_name = name.to_owned();
     }
 
     /// The top-level command of this name, in any case.
     pub fn find(&self, name: &[u8]) -> Option<&Command> {
-        if name.len() > 16 {
+        if name.len() > SHORT_MAX {
             let name = std::str::from_utf8(name).ok()?.to_ascii_lowercase();
             return self.long.get(&name).map(|&id| &self.rows[id]);
         }
         let key = fold(name);
         let mut at = slot_of(key, self.short.len());
-        while let Some((k, id)) = self.short[at] {
-            if k == key {
-                let row = &self.rows[id as usize];
-                if row.full_name.as_bytes().eq_ignore_ascii_case(name) {
-                    return Some(row);
-                }
+        while let Some(short) = &self.short[at] {
+            // The length tells a name from the same with zeros behind it.
+            if short.name == key && usize::from(short.len) == name.len() {
+                return Some(&self.rows[short.id as usize]);
             }
             at = (at + 1) & (self.short.len() - 1);
         }
@@ -127,5 +148,23 @@ impl CommandTable {
     /// The top-level commands.
     pub fn iter(&self) -> impl Iterator<Item = &Command> {
         self.rows.iter().filter(|c| c.parent.is_none())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fold;
+
+    #[test]
+    fn names_fold_to_lower_case_and_nothing_else() {
+        for len in 0..=super::SHORT_MAX {
+            for (at, byte) in (0..len).flat_map(|at| (0..=255u8).map(move |byte| (at, byte))) {
+                let mut name = *b"aBcDeFgHiJkLmNoP";
+                name[at] = byte;
+                let mut lower = [0; 16];
+                lower[..len].copy_from_slice(&name[..len].to_ascii_lowercase());
+                assert_eq!(fold(&name[..len]), u128::from_le_bytes(lower), "{len} {at} {byte}");
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::command::notify::{self, Event};
 use crate::command::stats::WorkerStats;
 use crate::command::{Command, CommandError, Flags, Lane, SLOW_LANE_COST};
 use crate::journal::Batch;
-use crate::keyspace::{CellMut, Db, Locked, Seat};
+use crate::keyspace::{CellMut, Db, KeyPlace, Locked, Seat};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::value::cell::{Cell, Type};
 use crate::value::hash::{self, Expired, HashRef};
@@ -34,26 +34,16 @@ pub(super) struct Effects {
     pub(super) stated: bool,
 }
 
-/// An argument that was looked up, by where it lies: its hash, and where its shard stands, as far as known.
+/// An argument that was looked up, by where it lies.
 #[derive(Clone, Copy)]
 struct Located {
     at: *const u8,
     len: usize,
-    hash: u64,
-    seat: Seat,
+    key: KeyPlace,
 }
 
 impl Located {
-    const NONE: Located = Located { at: std::ptr::null(), len: 0, hash: 0, seat: Seat::FIRST };
-}
-
-/// A key of a request that was needed before it runs.
-#[derive(Clone, Copy)]
-pub struct Known {
-    /// The argument's number.
-    pub arg: usize,
-    pub hash: u64,
-    pub seat: Seat,
+    const NONE: Located = Located { at: std::ptr::null(), len: 0, key: KeyPlace::new(0) };
 }
 
 /// The locked keys of one command, in its database.
@@ -136,10 +126,11 @@ impl<'a> View<'a> {
 
     /// From here on handlers work for this request; `known` is an argument that was already looked up.
     #[inline]
-    pub(super) fn set_request(&mut self, args: Args<'_>, known: Option<Known>) {
+    pub(super) fn set_request(&mut self, args: Args<'_>, known: Option<(usize, KeyPlace)>) {
         self.last = match known {
-            Some(Known { arg, hash, seat }) => {
-                Located { at: args[arg].as_ptr(), len: args[arg].len(), hash, seat }
+            Some((i, key)) => {
+                let arg = args.at(i);
+                Located { at: arg.as_ptr(), len: arg.len(), key }
             }
             None => Located::NONE,
         };
@@ -160,22 +151,26 @@ impl<'a> View<'a> {
     }
 
     #[inline]
-    fn locate(&mut self, key: &[u8]) -> Located {
+    fn locate(&mut self, key: &[u8]) -> KeyPlace {
         if self.last.at == key.as_ptr() && self.last.len == key.len() {
-            return self.last;
+            return self.last.key;
         }
-        let hash = self.env.keyspace.hash(key);
-        let located = Located { at: key.as_ptr(), len: key.len(), hash, seat: Seat::FIRST };
+        self.locate_anew(key)
+    }
+
+    #[inline(never)]
+    fn locate_anew(&mut self, key: &[u8]) -> KeyPlace {
+        let place = KeyPlace::new(self.env.keyspace.hash(key));
         if self.request.contains(&(key.as_ptr() as usize)) {
-            self.last = located;
+            self.last = Located { at: key.as_ptr(), len: key.len(), key: place };
         }
-        located
+        place
     }
 
     /// The key's hash, and where its shard stands, for several looks at the key.
     #[inline]
     fn seat(&mut self, key: &[u8]) -> (u64, Seat) {
-        let Located { hash, seat, .. } = self.locate(key);
+        let KeyPlace { hash, seat } = self.locate(key);
         (hash, self.locked.seat(hash, seat))
     }
 
@@ -188,6 +183,7 @@ impl<'a> View<'a> {
         }
     }
 
+    #[inline(never)]
     fn expire_volatile_if_due(&mut self, hash: u64, seat: Seat, key: &[u8]) {
         let Some(db) = self.locked.db_at(seat, self.db) else { return };
         let Some(cell) = db.get(hash, key).filter(|cell| cell.is_volatile()) else { return };
@@ -271,6 +267,7 @@ impl<'a> View<'a> {
     }
 
     /// The key's cell for reading. Counts a hit or a miss and notes the access.
+    #[inline]
     pub fn get(&mut self, key: &[u8]) -> Option<&Cell> {
         self.read(key, !self.no_touch)
     }
@@ -315,6 +312,7 @@ impl<'a> View<'a> {
     }
 
     /// As `get`, and refuses a value of another type.
+    #[inline]
     pub fn get_type(&mut self, key: &[u8], ty: Type) -> Result<Option<&Cell>, CommandError> {
         match self.get(key) {
             Some(cell) if cell.ty() != ty => Err(CommandError::WRONG_TYPE),

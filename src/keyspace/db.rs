@@ -89,6 +89,7 @@ impl Db {
         &self.table
     }
 
+    #[inline]
     pub fn get(&self, hash: u64, key: &[u8]) -> Option<&Cell> {
         self.table.get_hashed(hash, key)
     }

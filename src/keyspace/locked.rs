@@ -3,6 +3,7 @@
 //! Hot path: no allocation for up to four shards, no logging.
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
@@ -88,6 +89,7 @@ impl<'k> Many<'k> {
 }
 
 impl<'k> Guards<'k> {
+    #[inline]
     fn as_slice(&self) -> &[MutexGuard<'k, Shard>] {
         match self {
             Guards::None => &[],
@@ -96,6 +98,7 @@ impl<'k> Guards<'k> {
         }
     }
 
+    #[inline]
     fn as_mut_slice(&mut self) -> &mut [MutexGuard<'k, Shard>] {
         match self {
             Guards::None => &mut [],
@@ -123,6 +126,20 @@ pub struct Seat(u32);
 
 impl Seat {
     pub const FIRST: Seat = Seat(0);
+}
+
+/// Where a key is: its hash, and where its shard stands among those held, as far as known.
+#[derive(Clone, Copy)]
+pub struct KeyPlace {
+    pub hash: u64,
+    pub seat: Seat,
+}
+
+impl KeyPlace {
+    #[inline]
+    pub const fn new(hash: u64) -> Self {
+        Self { hash, seat: Seat::FIRST }
+    }
 }
 
 /// As many keys' shards are locked as one group at most.
@@ -178,34 +195,30 @@ impl Keyspace {
     }
 
     /// Locks the shards of these keys' hashes, or nothing when one is held for long; asks for the memory that looking
-    /// them up in the database will read, so that the cache misses overlap. `prefetch` came before. `seats` becomes
-    /// those of the keys. At most [`KEYS_MAX`] keys.
-    pub fn try_lock_keys(&self, db: usize, hashes: &[u64], seats: &mut [Seat]) -> Option<Locked<'_>> {
-        assert!(hashes.len() <= KEYS_MAX && seats.len() == hashes.len());
+    /// them up in the database will read, so that the cache misses overlap. `prefetch` came before. The keys learn their
+    /// seats. At most [`KEYS_MAX`] keys.
+    pub fn try_lock_keys(&self, db: usize, keys: &mut [KeyPlace]) -> Option<Locked<'_>> {
         // Shards ascend with hashes, whose low bits make room for the keys' numbers.
-        let mut order = [0; KEYS_MAX];
-        let order = &mut order[..hashes.len()];
-        for (i, (to, hash)) in order.iter_mut().zip(hashes).enumerate() {
-            *to = hash & !(KEYS_MAX as u64 - 1) | i as u64;
-        }
+        let number = |(i, key): (usize, &KeyPlace)| key.hash & !(KEYS_MAX as u64 - 1) | i as u64;
+        let mut order: ArrayVec<u64, KEYS_MAX> = keys.iter().enumerate().map(number).collect();
         order.sort_unstable();
-        let numbers = order.iter().map(|o| *o as usize % KEYS_MAX);
-        let mut many = Many::with_capacity(hashes.len());
+        let mut many = Many::with_capacity(keys.len());
         let mut last = None;
-        for i in numbers.clone() {
-            let shard = self.shard_of(hashes[i]);
+        for &number in &order {
+            let key = &mut keys[number as usize % KEYS_MAX];
+            let shard = self.shard_of(key.hash);
             if last != Some(shard) {
                 last = Some(shard);
                 many.push(self.slots[shard as usize].try_lock()?);
             }
-            seats[i] = Seat(many.guards.len() as u32 - 1);
+            key.seat = Seat(many.guards.len() as u32 - 1);
             if let Some(db) = many.guards.last().and_then(|shard| shard.db(db)) {
-                db.table.prefetch_hashed(hashes[i]);
+                db.table.prefetch_hashed(key.hash);
             }
         }
-        for i in numbers {
-            if let Some(db) = many.guards[seats[i].0 as usize].db(db) {
-                db.table.prefetch_entry_hashed(hashes[i]);
+        for key in &*keys {
+            if let Some(db) = many.guards[key.seat.0 as usize].db(db) {
+                db.table.prefetch_entry_hashed(key.hash);
             }
         }
         Some(Locked { ks: self, guards: Guards::Many(many) })
@@ -310,7 +323,10 @@ impl<'k> Locked<'k> {
     /// As `db`, of a hash whose seat is known.
     #[inline]
     pub fn db_at(&self, seat: Seat, db: usize) -> Option<&Db> {
-        self.guards.as_slice()[seat.0 as usize].db(db)
+        match &self.guards {
+            Guards::One(shard) => shard.db(db),
+            guards => guards.as_slice()[seat.0 as usize].db(db),
+        }
     }
 
     #[inline]

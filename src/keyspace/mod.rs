@@ -16,7 +16,7 @@ mod snapshot;
 mod waiter;
 
 pub use db::{CellMut, Db, Watch};
-pub use locked::{KEYS_MAX, Locked, Seat, ShardSet};
+pub use locked::{KEYS_MAX, KeyPlace, Locked, Seat, ShardSet};
 pub use snapshot::Capture;
 pub use waiter::{Waiter, WaiterState};
 
@@ -49,10 +49,12 @@ pub struct Shard {
 struct Rest(Vec<Option<Box<Db>>>);
 
 impl Shard {
+    #[inline]
     fn db(&self, db: usize) -> Option<&Db> {
         if db == 0 { Some(&self.first) } else { self.rest.as_ref()?.0.get(db - 1)?.as_deref() }
     }
 
+    #[inline]
     fn db_mut(&mut self, db: usize, seed: u64, bits: u32) -> &mut Db {
         if db == 0 {
             return &mut self.first;
@@ -136,11 +138,14 @@ impl Keyspace {
         self.seed
     }
 
+    #[inline]
     pub fn hash(&self, key: &[u8]) -> u64 {
         self.hasher.hash(key)
     }
 
+    #[inline]
     pub fn shard_of(&self, hash: u64) -> u32 {
-        if self.bits == 0 { 0 } else { (hash >> (64 - self.bits)) as u32 }
+        // In two steps, as one of 64 bits there is none.
+        (hash >> 1 >> (63 - self.bits)) as u32
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use smallvec::SmallVec;
+use arrayvec::ArrayVec;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 #[cfg(unix)]
@@ -298,7 +298,7 @@ impl Connection {
             // request's output may be the last straw.
             let most = if session.authenticated && hard.is_none() { parsers.len() } else { 1 };
             let (ends, parsed) = parse_group(&mut parsers[..most], &input[used..], &limits);
-            let mut requests: SmallVec<[Args<'_>; GROUP_MAX]> = SmallVec::new();
+            let mut requests: ArrayVec<Args<'_>, GROUP_MAX> = ArrayVec::new();
             let mut start = used;
             for (parser, end) in parsers.iter().zip(&ends) {
                 requests.push(parser.args(&input[start..used + end]));
@@ -792,8 +792,8 @@ fn parse_group(
     parsers: &mut [Parser],
     input: &[u8],
     limits: &ParseLimits,
-) -> (SmallVec<[usize; GROUP_MAX]>, Parsed) {
-    let mut ends = SmallVec::new();
+) -> (ArrayVec<usize, GROUP_MAX>, Parsed) {
+    let mut ends = ArrayVec::new();
     let mut at = 0;
     for parser in parsers {
         let rest = &input[at..];

@@ -319,22 +319,23 @@ enum Line {
 #[inline(always)]
 fn short_header(buf: &[u8], at: usize, kind: u8) -> Option<(usize, usize)> {
     let &[first, a, b, c, d, _] = buf.get(at..)?.first_chunk::<6>()?;
-    let (a, b, c, d) =
-        (a.wrapping_sub(b'0'), b.wrapping_sub(b'0'), c.wrapping_sub(b'0'), d.wrapping_sub(b'0'));
-    const CR: u8 = b'\r'.wrapping_sub(b'0');
+    let digit = |byte: u8| usize::from(byte.wrapping_sub(b'0'));
+    let a = digit(a);
     if first != kind || a > 9 {
-        None
-    } else if b == CR {
-        Some((a as usize, at + 4))
-    } else if a == 0 || b > 9 {
-        None
-    } else if c == CR {
-        Some((a as usize * 10 + b as usize, at + 5))
-    } else if c <= 9 && d == CR {
-        Some((a as usize * 100 + b as usize * 10 + c as usize, at + 6))
-    } else {
-        None
+        return None;
     }
+    if b == b'\r' {
+        return Some((a, at + 4));
+    }
+    let b = digit(b);
+    if a == 0 || b > 9 {
+        return None;
+    }
+    if c == b'\r' {
+        return Some((a * 10 + b, at + 5));
+    }
+    let c = digit(c);
+    (c <= 9 && d == b'\r').then_some((a * 100 + b * 10 + c, at + 6))
 }
 
 /// A decimal as Redis reads it: an optional `-`, no `+`, no leading zeros, no `-0`, within i64.

@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use smallvec::SmallVec;
+use arrayvec::ArrayVec;
 
-use crate::base::clock::Clock;
+use crate::base::clock::{Clock, Recent};
 use crate::base::limits::Limits;
 use crate::base::rng::Rng;
 use crate::command::client::{Client, flag};
@@ -17,7 +17,7 @@ use crate::command::stats::WorkerStats;
 use crate::command::table::CommandTable;
 use crate::command::{self, Command, CommandError, Flags, Known, Lane, Ran, Request, Runner, Session};
 use crate::journal::Batch;
-use crate::keyspace::{Db, KEYS_MAX, Keyspace, Seat, ShardSet, Waiter};
+use crate::keyspace::{Db, KEYS_MAX, KeyPlace, Keyspace, ShardSet, Waiter};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
 use crate::server::evict::{Evictor, Room};
@@ -57,6 +57,7 @@ pub struct Worker {
     batch: Batch,
     now: u64,
     ticks: u64,
+    recent: Recent,
     /// The `maxmemory` of which much was free when this batch began.
     roomy: Option<usize>,
     /// The shard that the expire cycle goes on from.
@@ -66,8 +67,8 @@ pub struct Worker {
 impl Worker {
     /// Reads the clock: before a batch of calls.
     pub fn begin(&mut self, env: &Env) {
-        self.now = env.clock.now_ms();
         self.ticks = env.clock.ticks();
+        self.now = env.clock.recent_ms(self.ticks, &mut self.recent);
         self.roomy = None;
     }
 
@@ -356,22 +357,23 @@ impl Engine {
         args: Args<'_>,
     ) -> Called {
         let env = &*self.env;
-        let shards = self.shards(session, command, args);
-        let locked = match worker.lane {
-            Lane::Slow => {
-                let locked = env.keyspace.lock(&shards);
-                // The wait may have been long: it is no part of the command's time, and keys may have expired meanwhile.
-                worker.begin(env);
-                locked
-            }
-            Lane::Worker => match env.keyspace.try_lock(&shards) {
-                Some(locked) => locked,
-                None => return Called::SlowLane,
-            },
+        let (keyspace, slow) = (&env.keyspace, worker.lane == Lane::Slow);
+        // Of a command with one key, as most are, the hash is needed once.
+        let known = command.only_key.map(|arg| Known { arg, key: 0 });
+        let key = command.only_key.map(|i| KeyPlace::new(keyspace.hash(&args[i])));
+        let locked = match key.map(|key| keyspace.shard_of(key.hash)) {
+            Some(shard) if slow => Some(keyspace.lock_shard(shard)),
+            Some(shard) => keyspace.try_lock_shard(shard),
+            None if slow => Some(keyspace.lock(&self.shards(session, command, args))),
+            None => keyspace.try_lock(&self.shards(session, command, args)),
         };
-        command::run(env, worker.runner(), locked, session, reply, &[Request { command, args, known: None }])
-            .1
-            .into()
+        let Some(locked) = locked else { return Called::SlowLane };
+        if slow {
+            // The wait may have been long: it is no part of the command's time, and keys may have expired meanwhile.
+            worker.begin(env);
+        }
+        let request = [Request { command, args, known }];
+        command::run(env, worker.runner(), locked, session, reply, &request, key.as_slice()).1.into()
     }
 
     /// Runs pipelined requests; tells how many ran, and how the last one ended. Stops after one that did not simply
@@ -429,54 +431,49 @@ impl Engine {
         if !plain || requests.len() < 2 {
             return (0, Called::Done);
         }
-        let mut group: SmallVec<[Request<'_, '_>; GROUP_MAX]> = SmallVec::new();
-        let mut hashes: SmallVec<[u64; KEYS_MAX]> = SmallVec::new();
-        // The number of each request's first key.
-        let mut firsts: SmallVec<[usize; GROUP_MAX]> = SmallVec::new();
+        let mut group: ArrayVec<Request<'_, '_>, GROUP_MAX> = ArrayVec::new();
+        let mut keys: ArrayVec<KeyPlace, KEYS_MAX> = ArrayVec::new();
         for &args in requests.iter().take(GROUP_MAX) {
-            if hashes.len() == KEYS_MAX {
-                break;
-            }
             // Most often the one before, again.
-            let again = group.last().filter(|r| r.args.name() == args.name()).map(|r| r.command);
-            let Some(command) = again.or_else(|| env.commands.find(args.name()).filter(|c| c.is_plain()))
-            else {
-                break;
-            };
-            let before = hashes.len();
-            let mut known = None;
-            let mut add = |arg: usize| {
-                let hash = env.keyspace.hash(&args[arg]);
-                known.get_or_insert((Known { arg, hash, seat: Seat::FIRST }, hashes.len()));
-                hashes.push(hash);
+            let command = match group.last() {
+                Some(before) if before.args.name() == args.name() => before.command,
+                _ => match env.commands.find(args.name()) {
+                    Some(command) if command.is_plain() => command,
+                    _ => break,
+                },
             };
             if !command.arity.accepts(args.len()) {
                 break;
             }
-            if let Some(i) = command.only_key {
-                add(i);
-            } else if !command.each_key(args, &mut |i, _| add(i)) || hashes.len() > KEYS_MAX {
-                hashes.truncate(before);
+            let (before, write) = (keys.len(), command.flags.has(Flags::WRITE));
+            let mut known = None;
+            let mut add = |arg: usize| {
+                let hash = env.keyspace.hash(&args[arg]);
+                env.keyspace.prefetch(hash, write);
+                known.get_or_insert(Known { arg, key: keys.len() });
+                keys.try_push(KeyPlace::new(hash)).is_ok()
+            };
+            let fits = match command.only_key {
+                Some(i) => add(i),
+                None => {
+                    let mut fits = true;
+                    command.each_key(args, &mut |i, _| fits &= add(i)) && fits
+                }
+            };
+            if !fits {
+                keys.truncate(before);
                 break;
             }
-            let write = command.flags.has(Flags::WRITE);
-            hashes[before..].iter().for_each(|&hash| env.keyspace.prefetch(hash, write));
-            firsts.push(known.map_or(0, |(_, number)| number));
-            group.push(Request { command, args, known: known.map(|(known, _)| known) });
+            group.push(Request { command, args, known });
         }
         let Some(Request { command: last, .. }) = group.last().filter(|_| group.len() > 1) else {
             return (0, Called::Done);
         };
         session.client.last_command.store(last.id, Ordering::Relaxed);
-        let mut seats = [Seat::FIRST; KEYS_MAX];
-        let seats = &mut seats[..hashes.len()];
-        let Some(locked) = env.keyspace.try_lock_keys(session.db, &hashes, seats) else {
+        let Some(locked) = env.keyspace.try_lock_keys(session.db, &mut keys) else {
             return (0, Called::Done);
         };
-        for (request, first) in group.iter_mut().zip(firsts) {
-            request.known.iter_mut().for_each(|known| known.seat = seats[first]);
-        }
-        let (ran, how) = command::run(env, worker.runner(), locked, session, reply, &group);
+        let (ran, how) = command::run(env, worker.runner(), locked, session, reply, &group, &keys);
         worker.stats.processed.add(ran as u64);
         (ran, how.into())
     }
@@ -509,10 +506,6 @@ impl Engine {
 
     fn add_key_shards(&self, set: &mut ShardSet, command: &Command, args: Args<'_>) {
         let keyspace = &self.env.keyspace;
-        if let Some(i) = command.only_key {
-            // Its number of arguments is checked.
-            return set.add(keyspace.shard_of(keyspace.hash(&args[i])));
-        }
         let valid = command.each_key(args, &mut |i, _| set.add(keyspace.shard_of(keyspace.hash(&args[i]))));
         if !valid && !command.specs.is_empty() {
             // The handler will say what is wrong with the arguments; until then it may look at any key.
@@ -670,6 +663,7 @@ fn worker(env: &Env, lane: Lane) -> Worker {
         batch: Batch::default(),
         now: env.clock.now_ms(),
         ticks: env.clock.ticks(),
+        recent: Recent::default(),
         roomy: None,
         expire_from: 0,
     }
