@@ -138,6 +138,14 @@ impl Db {
         self.expiry.as_ref()?.fields.first()
     }
 
+    /// Whether a key, or a field of a hash, has expired by `now` (Unix ms).
+    #[inline]
+    pub fn is_due(&self, now: u64) -> bool {
+        let Some(expiry) = &self.expiry else { return false };
+        let due = |soonest: Option<(u64, &[u8])>| soonest.is_some_and(|(at, _)| at <= now);
+        due(expiry.keys.first()) || due(expiry.fields.first())
+    }
+
     /// The `i`th key with a TTL, in no particular order.
     pub fn volatile_key(&self, i: usize) -> Option<&[u8]> {
         self.expiry.as_ref()?.keys.key_at(i)

@@ -234,10 +234,10 @@ impl Keyspace {
         }
     }
 
-    /// Whether anything in a shard may have a TTL; `None` when the shard is held for long.
-    pub fn may_expire(&self, shard: u32) -> Option<bool> {
+    /// Whether something in a shard has expired by `now` (Unix ms); `None` when the shard is held for long.
+    pub fn is_due(&self, shard: u32, now: u64) -> Option<bool> {
         let shard = self.slots[shard as usize].try_lock()?;
-        Some(shard.parts().any(Db::may_expire))
+        Some(shard.parts().any(|db| db.is_due(now)))
     }
 
     /// Locks one shard by number: for walkers that visit the keyspace a shard at a time.

@@ -17,7 +17,7 @@ use crate::command::stats::WorkerStats;
 use crate::command::table::CommandTable;
 use crate::command::{self, Command, CommandError, Flags, Known, Lane, Ran, Request, Runner, Session};
 use crate::journal::Batch;
-use crate::keyspace::{Db, KEYS_MAX, KeyPlace, Keyspace, ShardSet, Waiter};
+use crate::keyspace::{KEYS_MAX, KeyPlace, Keyspace, ShardSet, Waiter};
 use crate::resp::args::{Args, OwnedArgs};
 use crate::resp::reply::Reply;
 use crate::server::evict::{Evictor, Room};
@@ -515,7 +515,7 @@ impl Engine {
 
     /// Removes up to `max` expired keys and fields of hashes of a shard; tells how many went. `None` when the shard is held for long.
     pub fn expire_shard(&self, worker: &mut Worker, shard: u32, max: usize) -> Option<usize> {
-        if !self.env.keyspace.may_expire(shard)? {
+        if !self.env.keyspace.is_due(shard, worker.now)? {
             return Some(0);
         }
         let databases = self.env.keyspace.databases();
@@ -523,7 +523,7 @@ impl Engine {
             let (mut n, mut fields) = (0, 0);
             for db in 0..databases {
                 view.db = db;
-                if !view.part(shard).is_some_and(Db::may_expire) {
+                if !view.part(shard).is_some_and(|part| part.is_due(view.now)) {
                     continue;
                 }
                 while n < max {
