@@ -95,7 +95,7 @@ impl CommandTable {
             at = (at + 1) & (self.short.len() - 1);
         }
         self.short[at] = Some(Short { name: key, len: name.len() as u8, id: id as u32 });
-        // A renamed command keeps its row; remember the public name for the comparison.
+        // A renamed command keeps its row; errors use the public name.
         self.rows[id].full_name = name.to_owned();
     }
 
