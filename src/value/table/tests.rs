@@ -467,6 +467,17 @@ fn pins_are_read_and_dropped_elsewhere_while_the_table_changes() {
         }
     }
     readers.into_iter().for_each(|reader| reader.join().unwrap());
+    // Whether those before lived long enough to meet a write is the scheduler's; this one does.
+    let mut write = |round| {
+        for key in 0..200u32 {
+            let bytes = key.to_be_bytes();
+            table.insert_hashed(test_hash(9, &bytes), &bytes, Item::new(key, round, &live));
+        }
+        table.pin()
+    };
+    let pin = write(40);
+    drop(write(41));
+    drop(pin);
     assert!(!table.pins.exist());
     check(&table);
     assert!(live.load(Ordering::Relaxed) > table.len() as isize, "what was replaced waits in the lenders");
