@@ -58,8 +58,8 @@ pub struct Runner<'a> {
 }
 
 /// Runs commands one after the other with the keys of all of them locked, each to the end of its effects; tells how
-/// many ran, and how the last one ended. `keys` are those that the requests' `known` refer to. Stops at one that did not simply end. A command that blocks is registered
-/// with its keys before the locks go, so that no element can slip past it.
+/// many ran, and how the last one ended. `keys` are those that the requests' `known` refer to. Stops at one that did not
+/// simply end. A command that blocks is registered with its keys before the locks go, so that no element can slip past it.
 pub fn run<'a>(
     env: &'a Env,
     runner: Runner<'a>,

@@ -142,7 +142,7 @@ impl KeyPlace {
     }
 }
 
-/// As many keys' shards are locked as one group at most.
+/// As many keys' shards are locked as one group at most, so that it holds them for some microseconds only.
 pub const KEYS_MAX: usize = 64;
 
 /// Shards held by one command.
