@@ -288,7 +288,8 @@ fn run(ctx: &mut Context<'_>, args: Args<'_>, may_store: bool) -> Outcome {
         ctx.release_keys();
     }
     if sorted {
-        arrange(&mut elements, wanted.clone(), by.is_some(), alpha, o.desc);
+        let order = By { weight: by.is_some(), alpha, collate: store.is_none(), desc: o.desc };
+        arrange(&mut elements, wanted.clone(), order);
     }
     match store {
         Some(key) => store_result(ctx, key, &o, &elements, wanted),
@@ -382,20 +383,39 @@ fn number(text: &[u8]) -> Option<f64> {
     }
 }
 
-/// Puts the wanted elements into their places.
-fn arrange(elements: &mut Elements, wanted: Range<usize>, by: bool, alpha: bool, desc: bool) {
+/// What elements are ordered by.
+#[derive(Clone, Copy)]
+struct By {
+    /// Weights found elsewhere.
+    weight: bool,
+    /// Texts, not numbers.
+    alpha: bool,
+    /// Texts end at their first NUL: Redis leaves the order of what it does not store to C's `strcoll`.
+    collate: bool,
+    desc: bool,
+}
+
+/// Puts the wanted elements into their places. Equal ones stay as they came.
+fn arrange(elements: &mut Elements, wanted: Range<usize>, by: By) {
     let Elements { bytes, items } = elements;
     let text = |range: &Text| &bytes[range.clone()];
+    let collated = |range: &Text| {
+        let text = text(range);
+        let end = if by.collate { memchr::memchr(0, text) } else { None };
+        &text[..end.unwrap_or(text.len())]
+    };
     let compare = |a: &Item, b: &Item| {
-        let order = if !alpha {
+        let order = if !by.alpha {
             let scores = a.score.partial_cmp(&b.score).unwrap_or(Ordering::Equal);
             scores.then_with(|| text(&a.text).cmp(text(&b.text)))
-        } else if by {
-            a.by.as_ref().map(text).cmp(&b.by.as_ref().map(text))
+        } else if by.weight {
+            a.by.as_ref().map(collated).cmp(&b.by.as_ref().map(collated))
         } else {
-            text(&a.text).cmp(text(&b.text))
+            collated(&a.text).cmp(collated(&b.text))
         };
-        if desc { order.reverse() } else { order }
+        let order = if by.desc { order.reverse() } else { order };
+        // Their texts lie in the order in which they came.
+        order.then_with(|| (a.text.start, a.text.end).cmp(&(b.text.start, b.text.end)))
     };
     if wanted.is_empty() {
         return;
@@ -410,8 +430,7 @@ fn arrange(elements: &mut Elements, wanted: Range<usize>, by: bool, alpha: bool,
         }
         items[wanted].sort_unstable_by(compare);
     } else {
-        // Equal weights leave the elements as they came.
-        items.sort_by(compare);
+        items.sort_unstable_by(compare);
     }
 }
 

@@ -62,6 +62,26 @@ fn weights_and_values_come_from_other_keys() {
 }
 
 #[test]
+fn texts_end_at_a_nul_unless_the_result_is_stored() {
+    let mut t = Local::new();
+    t.run_args(&["RPUSH", "l", "a\0b", "a", "a\0a", "", "\0z", "b"]);
+    // As `strcoll` has it; what is equal to it stays as it came.
+    let ascending = "*6\r\n$0\r\n\r\n$2\r\n\0z\r\n$3\r\na\0b\r\n$1\r\na\r\n$3\r\na\0a\r\n$1\r\nb\r\n";
+    assert_eq!(t.raw(&["SORT", "l", "ALPHA"]), ascending.as_bytes());
+    let descending = "*6\r\n$1\r\nb\r\n$3\r\na\0b\r\n$1\r\na\r\n$3\r\na\0a\r\n$0\r\n\r\n$2\r\n\0z\r\n";
+    assert_eq!(t.raw(&["SORT", "l", "ALPHA", "DESC"]), descending.as_bytes());
+    assert_eq!(t.raw(&["SORT", "l", "ALPHA", "LIMIT", "2", "1"]), b"*1\r\n$3\r\na\0b\r\n");
+    t.run("SORT l ALPHA STORE d");
+    let binary = "*6\r\n$0\r\n\r\n$2\r\n\0z\r\n$1\r\na\r\n$3\r\na\0a\r\n$3\r\na\0b\r\n$1\r\nb\r\n";
+    assert_eq!(t.raw(&["LRANGE", "d", "0", "-1"]), binary.as_bytes());
+    t.run_args(&["MSET", "w_1", "x\0b", "w_2", "x\0a", "w_3", "x"]);
+    t.run("RPUSH k 3 1 2");
+    assert_eq!(t.run("SORT k ALPHA BY w_*"), r#"["3", "1", "2"]"#);
+    t.run("SORT k ALPHA BY w_* STORE d");
+    assert_eq!(t.run("LRANGE d 0 -1"), r#"["3", "2", "1"]"#);
+}
+
+#[test]
 fn a_result_is_stored_as_a_list() {
     let mut t = Local::new();
     t.run("SADD s b c a");
