@@ -76,6 +76,18 @@ impl Oracle {
         }
         panic!("{program:?} does not start");
     }
+
+    /// Whether it has ended by itself, given a moment to: its connections close before it does.
+    pub fn has_ended(&mut self) -> bool {
+        let end = Instant::now() + Duration::from_secs(2);
+        while Instant::now() < end {
+            if !matches!(self.child.try_wait(), Ok(None)) {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
 }
 
 impl Oracle {
