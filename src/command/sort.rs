@@ -399,9 +399,11 @@ struct By {
 fn arrange(elements: &mut Elements, wanted: Range<usize>, by: By) {
     let Elements { bytes, items } = elements;
     let text = |range: &Text| &bytes[range.clone()];
+    // Nearly always there is no NUL at all: looked for once, not in each comparison.
+    let collate = by.alpha && by.collate && memchr::memchr(0, bytes).is_some();
     let collated = |range: &Text| {
         let text = text(range);
-        let end = if by.collate { memchr::memchr(0, text) } else { None };
+        let end = if collate { memchr::memchr(0, text) } else { None };
         &text[..end.unwrap_or(text.len())]
     };
     let compare = |a: &Item, b: &Item| {
