@@ -23,8 +23,8 @@ pub fn reason(args: &Args, oracle: &Node, ours: &Node) -> Option<&'static str> {
     }
 }
 
-/// As `reason`, but from here on the two servers hold different data: what follows cannot be compared.
-/// EXEC answers for many commands.
+/// As `reason`, but from here on the two servers may hold different data: what follows cannot be compared. EXEC answers for
+/// many commands.
 pub fn parts_ways(oracle: &Node, ours: &Node) -> Option<&'static str> {
     let refused = b"-ERR The ID specified in XSETID is smaller than current max_deleted_entry_id";
     if oracle.raw != ours.raw && ours.raw.starts_with(refused) {
@@ -46,16 +46,20 @@ fn same_but(oracle: &Node, ours: &Node, place: usize) -> bool {
         && oracle.parts.iter().zip(&ours.parts).all(same_row)
 }
 
+/// A reply that is a number, as text too.
+fn number(node: &Node) -> Option<(&str, f64)> {
+    let text = node.bulk().or_else(|| node.raw.strip_prefix(b","))?;
+    let text = std::str::from_utf8(text).ok()?.trim_end();
+    text.parse().ok().map(|n| (text, n))
+}
+
 /// Whether all that differs is how doubles of many digits are printed, or that 7.2 takes an exponent earlier.
 fn same_doubles(oracle: &Node, ours: &Node) -> bool {
-    let number = |node: &Node| {
-        let text = node.bulk().or_else(|| node.raw.strip_prefix(b","))?;
-        let text = std::str::from_utf8(text).ok()?.trim_end();
-        let long = text.len() >= 16 || text.contains('e');
-        text.parse::<f64>().ok().map(|n| (long, n))
+    let printed = |theirs: &str, ours: &str| {
+        theirs.len() >= 16 || (theirs.contains('.') && !theirs.contains('e') && ours.contains('e'))
     };
     let alike = oracle.raw == ours.raw
-        || matches!((number(oracle), number(ours)), (Some((l, a)), Some((m, b))) if a == b && (l || m));
+        || matches!((number(oracle), number(ours)), (Some((t, a)), Some((o, b))) if a == b && printed(t, o));
     let parts = || oracle.parts.iter().zip(&ours.parts).all(|(a, b)| same_doubles(a, b));
     alike || (!oracle.parts.is_empty() && oracle.parts.len() == ours.parts.len() && parts())
 }
