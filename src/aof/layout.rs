@@ -64,6 +64,11 @@ impl Layout {
         self.path(self.named("", ".manifest"))
     }
 
+    /// See [`super::sync_log`].
+    pub fn sync_log(&self) -> PathBuf {
+        self.path(self.named("", ".sync"))
+    }
+
     /// The one file that everything was in before Redis 7.
     pub fn old_style(&self) -> PathBuf {
         self.server_dir.join(&self.name)

@@ -9,6 +9,7 @@
 //! - `manifest`: the manifest's text; `store`: the manifest on disk and what changes it.
 //! - `writer`: appends, and the steps of a rewrite, such that after a crash between any two operations what was said to be
 //!   durable is there, in order.
+//! - `sync_log`: what makes the last of the file durable sooner than the file itself can be.
 //! - `reader`: commands out of one file, whole transactions at a time; `load`: all files in order.
 //! - `encode`: a key as commands, for a base that is no RDB file.
 //! - `check`: the tool that examines the files.
@@ -26,6 +27,7 @@ pub mod load;
 pub mod manifest;
 pub mod reader;
 pub mod store;
+pub mod sync_log;
 pub mod writer;
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 //! memory is *unsettled*: [`Store::settle`] installs it again, and nothing else happens before that.
 use super::layout::{BaseFormat, Layout};
 use super::manifest::{MANIFEST_BYTES_MAX, Manifest, ManifestError};
+use super::sync_log::{self, RecoverError};
 use crate::base::disk::{self, Disk};
 use std::ffi::OsStr;
 use std::io;
@@ -26,6 +27,10 @@ pub enum StoreError {
     Manifest(#[from] ManifestError),
     #[error("{doing}: {source}")]
     Io { doing: String, source: io::Error },
+    #[error(
+        "The sync log {log} does not fit the append-only file {file}: {source}. Remove {log} to go on with what the file holds."
+    )]
+    SyncLog { log: String, file: String, source: RecoverError },
 }
 
 impl StoreError {
@@ -36,7 +41,7 @@ impl StoreError {
     /// The operating system's word, where it has one.
     pub fn source(&self) -> Option<&io::Error> {
         match self {
-            StoreError::Manifest(_) => None,
+            StoreError::Manifest(_) | StoreError::SyncLog { .. } => None,
             StoreError::Io { source, .. } => Some(source),
         }
     }
@@ -112,6 +117,30 @@ impl Store {
             self.layout.dir().display()
         );
         Ok(true)
+    }
+
+    /// Adds to the last incremental file what its sync log has beyond it; see [`sync_log`]. To be called before loading.
+    /// Afterwards there is no log.
+    pub fn recover_from_sync_log(&self) -> Result<(), StoreError> {
+        let log = self.layout.sync_log();
+        let Some(last) = self.manifest.incr().last() else { return Ok(()) };
+        let path = self.layout.path(&last.name);
+        // A file that is missing is for the loading to tell.
+        if !self.disk.exists(&log).unwrap_or(true) || !self.disk.exists(&path).unwrap_or(true) {
+            return Ok(());
+        }
+        let added = sync_log::recover(&*self.disk, &log, &last.name, &path, true).map_err(|source| {
+            let (log, file) = (log.display().to_string(), last.name.display().to_string());
+            StoreError::SyncLog { log, file, source }
+        })?;
+        if added > 0 {
+            let file = last.name.display();
+            tracing::warn!(
+                "{added} bytes that the append-only file {file} lacked were added to it from its sync log"
+            );
+        }
+        self.remove_if_there(&log);
+        Ok(())
     }
 
     /// Removes what a server that died left half done. Files of other servers in the same directory stay.

@@ -5,6 +5,7 @@
 use super::load::{self, LoadError, Refused, Sink};
 use super::reader::Chunk;
 use super::store::Sizes;
+use super::sync_log::BLOCK;
 use super::writer::{Cut, Health};
 use super::{BaseFormat, Layout, Store, Writer};
 use crate::base::disk::fault::{Fault, FaultDisk, Op};
@@ -56,6 +57,7 @@ impl Sink for Numbers {
 fn read_back(disk: &FaultDisk) -> Result<(Store, Vec<u64>), LoadError> {
     let mut store = Store::load(Arc::new(disk.clone()), layout())?;
     store.take_over_old_style()?;
+    store.recover_from_sync_log()?;
     let mut numbers = Numbers::default();
     load::load(&store, load::Options { load_truncated: true }, &mut numbers, |_| ())?;
     Ok((store, numbers.0))
@@ -76,6 +78,7 @@ use Do::*;
 struct Driver {
     disk: FaultDisk,
     writer: Writer,
+    log: Option<usize>,
     /// How many numbers there are, how many of them the writer took, and how many are promised.
     count: u64,
     written: u64,
@@ -86,8 +89,17 @@ struct Driver {
     has_base: bool,
 }
 
+/// Room for two or three groups, so that it is full often.
+const SYNC_LOG: usize = 3 * BLOCK;
+/// Without a sync log and with one.
+const BOTH: [Option<usize>; 2] = [None, Some(SYNC_LOG)];
+
 impl Driver {
     fn start(disk: &FaultDisk) -> Result<Driver, Box<dyn std::error::Error>> {
+        Driver::start_with(disk, None)
+    }
+
+    fn start_with(disk: &FaultDisk, log: Option<usize>) -> Result<Driver, Box<dyn std::error::Error>> {
         let (mut store, numbers) = read_back(disk)?;
         store.remove_temporary_files();
         let count = numbers.len() as u64;
@@ -96,9 +108,10 @@ impl Driver {
             base(disk, count)?;
             store.adopt_base(BaseFormat::Aof)?;
         }
-        let (disk, writer) = (disk.clone(), Writer::open(store)?);
+        let (disk, mut writer) = (disk.clone(), Writer::open(store)?);
+        writer.use_sync_log(log)?;
         let (cut, has_base) = (None, false);
-        Ok(Driver { disk, writer, count, written: count, durable: count, synced: 0, cut, has_base })
+        Ok(Driver { disk, writer, log, count, written: count, durable: count, synced: 0, cut, has_base })
     }
 
     fn flush(&mut self) -> bool {
@@ -112,6 +125,7 @@ impl Driver {
     }
 
     fn sync(&mut self) {
+        let _ = self.writer.use_sync_log(self.log);
         if self.flush() && self.writer.sync().is_ok() {
             self.synced = self.count;
             if !self.writer.is_pending() {
@@ -199,8 +213,8 @@ const SCRIPT: &[Do] = &[
 ];
 
 /// Runs the script until the power fails. What was there then, and what was promised.
-fn run(disk: &FaultDisk) -> (u64, u64) {
-    let Ok(mut driver) = Driver::start(disk) else { return (0, 0) };
+fn run(disk: &FaultDisk, log: Option<usize>) -> (u64, u64) {
+    let Ok(mut driver) = Driver::start_with(disk, log) else { return (0, 0) };
     for &step in SCRIPT {
         if disk.is_off() {
             break;
@@ -212,6 +226,10 @@ fn run(disk: &FaultDisk) -> (u64, u64) {
 
 /// What is there after the crash, checked; then a second life, with another crash.
 fn check(disk: &FaultDisk, count: u64, durable: u64, story: &str) {
+    check_with(disk, count, durable, None, story);
+}
+
+fn check_with(disk: &FaultDisk, count: u64, durable: u64, log: Option<usize>, story: &str) {
     let numbers = match read_back(disk) {
         Ok((_, numbers)) => numbers,
         Err(e) => panic!("{story}: {e}\n{}", disk.log().join("\n")),
@@ -224,7 +242,7 @@ fn check(disk: &FaultDisk, count: u64, durable: u64, story: &str) {
         "{story}: {found} of {count}, {durable} promised\n{}",
         disk.log().join("\n")
     );
-    let mut driver = Driver::start(disk).unwrap_or_else(|e| panic!("{story}: {e}"));
+    let mut driver = Driver::start_with(disk, log).unwrap_or_else(|e| panic!("{story}: {e}"));
     assert_eq!(driver.count, found);
     for step in [Add(2), Sync, Rotate, Add(1), Base, Adopt, Clean, Add(1), Sync] {
         driver.run(step);
@@ -233,52 +251,71 @@ fn check(disk: &FaultDisk, count: u64, durable: u64, story: &str) {
     disk.crash_losing_all();
     assert_eq!(read_back(disk).unwrap().1.len() as u64, found + 4, "{story}");
     let files = disk.list(layout().dir()).unwrap();
+    // The log has been made use of, and is gone.
     assert_eq!(files.len(), 3, "{story}: a manifest, a base, an incremental file: {files:?}");
 }
 
-fn operations() -> u64 {
+fn operations(log: Option<usize>) -> u64 {
     let disk = disk(0);
-    let (count, durable) = run(&disk);
+    let (count, durable) = run(&disk, log);
     assert_eq!((count, durable), (22, 18));
     disk.ops()
 }
 
 #[test]
 fn a_crash_at_any_operation_loses_nothing_promised() {
-    let all = operations();
-    assert!(all > 60, "{all}");
-    for seed in 0..12 {
-        for at in 2..=all {
-            let disk = disk(seed);
+    for log in BOTH {
+        let all = operations(log);
+        assert!(all > 60, "{all}");
+        for seed in 0..12 {
+            for at in 2..=all {
+                let disk = disk(seed);
+                disk.crash_at(at);
+                let (count, durable) = run(&disk, log);
+                assert_eq!(disk.is_off(), at < all, "{at}");
+                disk.crash();
+                check_with(&disk, count, durable, log, &format!("log {log:?}, seed {seed}, crash at {at}"));
+            }
+        }
+    }
+}
+
+/// Nothing is on disk then but what was synced: the rest is in the log.
+#[test]
+fn a_crash_that_loses_all_it_can_loses_nothing_promised() {
+    for log in BOTH {
+        for at in 2..=operations(log) {
+            let disk = disk(at);
             disk.crash_at(at);
-            let (count, durable) = run(&disk);
-            assert_eq!(disk.is_off(), at < all, "{at}");
-            disk.crash();
-            check(&disk, count, durable, &format!("seed {seed}, crash at {at}"));
+            let (count, durable) = run(&disk, log);
+            disk.crash_losing_all();
+            check_with(&disk, count, durable, log, &format!("log {log:?}, crash at {at}"));
         }
     }
 }
 
 #[test]
 fn a_process_that_is_killed_loses_nothing_written() {
-    for at in 2..=operations() {
-        let disk = disk(at);
-        disk.crash_at(at);
-        let (count, durable) = run(&disk);
-        disk.kill();
-        check(&disk, count, durable, &format!("killed at {at}"));
+    for log in BOTH {
+        for at in 2..=operations(log) {
+            let disk = disk(at);
+            disk.crash_at(at);
+            let (count, durable) = run(&disk, log);
+            disk.kill();
+            check_with(&disk, count, durable, log, &format!("log {log:?}, killed at {at}"));
+        }
     }
 }
 
 /// An operation fails, the script goes on; what is promised holds, and a rewrite mends what is left.
 #[test]
 fn a_failure_at_any_operation_is_survived() {
-    for fault in [Fault::Io, Fault::Full] {
-        for at in 2..operations() {
+    for (log, fault) in BOTH.into_iter().flat_map(|log| [(log, Fault::Io), (log, Fault::Full)]) {
+        for at in 2..operations(log) {
             let disk = disk(at);
             disk.fail_at(at, fault);
-            let story = format!("{fault:?} at {at}");
-            let Ok(mut driver) = Driver::start(&disk) else { continue };
+            let story = format!("log {log:?}, {fault:?} at {at}");
+            let Ok(mut driver) = Driver::start_with(&disk, log) else { continue };
             SCRIPT.iter().for_each(|&step| driver.run(step));
             let mut rewrites = 0;
             while driver.writer.health() != Health::Good || driver.written < driver.count {
@@ -289,26 +326,98 @@ fn a_failure_at_any_operation_is_survived() {
             [Clean, Add(1), Sync].into_iter().for_each(|step| driver.run(step));
             assert_eq!(driver.durable, driver.count, "{story}");
             disk.crash_losing_all();
-            check(&disk, driver.count, driver.durable, &story);
+            check_with(&disk, driver.count, driver.durable, log, &story);
         }
     }
 }
 
 #[test]
 fn a_failure_and_then_a_crash_lose_nothing_promised() {
-    let all = operations();
-    for fault in [Fault::Io, Fault::Full] {
+    for (log, fault) in BOTH.into_iter().flat_map(|log| [(log, Fault::Io), (log, Fault::Full)]) {
+        let all = operations(log);
         for failed in 2..all {
-            for crash in (failed + 1..all + 6).step_by(1 + failed as usize % 3) {
+            // A log makes every run three times as long.
+            let step = if log.is_some() { 4 } else { 1 } + failed as usize % 3;
+            for crash in (failed + 1..all + 6).step_by(step) {
                 let disk = disk(failed * 1000 + crash);
                 disk.fail_at(failed, fault);
                 disk.crash_at(crash);
-                let (count, durable) = run(&disk);
+                let (count, durable) = run(&disk, log);
                 disk.crash();
-                check(&disk, count, durable, &format!("{fault:?} at {failed}, crash at {crash}"));
+                let story = format!("log {log:?}, {fault:?} at {failed}, crash at {crash}");
+                check_with(&disk, count, durable, log, &story);
             }
         }
     }
+}
+
+/// A log that breaks costs the log; one that is full, or wanted no longer, a sync of the file.
+#[test]
+fn syncs_go_to_the_log_and_when_it_fails_to_the_file() {
+    let disk = disk(1);
+    let mut driver = Driver::start_with(&disk, Some(SYNC_LOG)).unwrap();
+    let count = |disk: &FaultDisk, op: Op| {
+        let name = format!("{op:?} ");
+        disk.log().iter().filter(|line| line.contains(&name)).count()
+    };
+    let syncs = count(&disk, Op::Sync);
+    for _ in 0..8 {
+        [Add(1), Sync].into_iter().for_each(|step| driver.run(step));
+    }
+    // Of four groups three fit.
+    assert_eq!((count(&disk, Op::Overwrite), count(&disk, Op::Sync) - syncs), (6, 2));
+    assert_eq!(driver.writer.file_lag_bytes(), 0);
+    [Add(1), Sync].into_iter().for_each(|step| driver.run(step));
+    assert!(driver.writer.file_lag_bytes() > 0 && driver.writer.unsynced_bytes() == 0);
+    disk.fail(Op::Overwrite, Fault::Io, 1);
+    [Add(1), Sync, Add(1), Sync].into_iter().for_each(|step| driver.run(step));
+    assert_eq!((driver.durable, driver.writer.health()), (11, Health::Good));
+    assert_eq!((count(&disk, Op::Overwrite), driver.writer.file_lag_bytes()), (8, 0));
+    assert!(!disk.exists(&layout().sync_log()).unwrap());
+    // A new file, a new attempt.
+    for step in [Rotate, Base, Adopt, Clean, Add(1), Sync, Add(1), Sync] {
+        driver.run(step);
+    }
+    assert_eq!(count(&disk, Op::Overwrite), 9);
+    driver.log = None;
+    [Add(1), Sync].into_iter().for_each(|step| driver.run(step));
+    assert!(driver.writer.file_lag_bytes() == 0 && !disk.exists(&layout().sync_log()).unwrap());
+    disk.crash_losing_all();
+    check(&disk, 14, 14, "after the log");
+}
+
+/// The file's sync fails after the log has vouched: what was promised is in the log, whatever became of the file.
+#[test]
+fn what_a_failed_sync_took_from_the_file_is_in_the_log() {
+    let disk = disk(1);
+    let mut driver = Driver::start_with(&disk, Some(SYNC_LOG)).unwrap();
+    [Add(3), Sync, Add(2), Sync].into_iter().for_each(|step| driver.run(step));
+    disk.fail(Op::Sync, Fault::Io, 1);
+    assert!(driver.writer.sync_file().is_err());
+    [Add(1), Sync, Rotate, Add(1), Sync].into_iter().for_each(|step| driver.run(step));
+    assert_eq!(driver.durable, 5);
+    disk.crash_losing_all();
+    check_with(&disk, 7, 5, Some(SYNC_LOG), "a failed sync of the file");
+}
+
+#[test]
+fn a_log_that_does_not_fit_the_file_stops_the_start() {
+    let disk = disk(1);
+    let mut driver = Driver::start_with(&disk, Some(SYNC_LOG)).unwrap();
+    [Add(3), Sync].into_iter().for_each(|step| driver.run(step));
+    disk.crash_losing_all();
+    let incr = layout().path("x.aof.1.incr.aof");
+    let mut other = Vec::new();
+    push(&mut other, 9);
+    disk.open_append(&incr).unwrap().write_all(&other).unwrap();
+    let e = read_back(&disk).map(|_| ()).unwrap_err().to_string();
+    assert!(
+        e.starts_with("The sync log /data/dir/x.aof.sync does not fit the append-only file x.aof.1.incr.aof"),
+        "{e}"
+    );
+    assert_eq!(disk.read(&incr, 1 << 20).unwrap(), other, "nothing is changed");
+    disk.remove(&layout().sync_log()).unwrap();
+    assert_eq!(read_back(&disk).unwrap().1, [9]);
 }
 
 #[test]

@@ -15,6 +15,7 @@
 use super::layout::BaseFormat;
 use super::manifest::Manifest;
 use super::store::{Sizes, Store, StoreError};
+use super::sync_log::SyncLog;
 use crate::base::disk::DiskFile;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write as _};
@@ -25,8 +26,11 @@ pub struct Writer {
     name: OsString,
     /// Bytes in the file that are whole appends.
     len: u64,
-    /// Of those, the ones that are known to be on disk.
+    /// Of those, the ones that are known to be on disk, in the file or in the sync log.
     synced: u64,
+    /// Of those, the ones that are known to be on disk in the file itself.
+    in_file: u64,
+    log: Log,
     /// The file may be longer than `len`.
     is_torn: bool,
     /// The file is no manifest's.
@@ -35,6 +39,23 @@ pub struct Writer {
     /// Bytes of all files but the current one.
     before: u64,
     base_bytes: u64,
+}
+
+/// The sync log. While there is one, its buffer holds the bytes from `synced` to `len`.
+enum Log {
+    Off,
+    On(SyncLog),
+    /// Something failed: with the next file it is tried again.
+    Broken,
+}
+
+impl Log {
+    fn on(&mut self) -> Option<&mut SyncLog> {
+        match self {
+            Log::On(log) => Some(log),
+            _ => None,
+        }
+    }
 }
 
 /// What the writer can be relied on for. Whenever it is not `Good`, writes should be refused.
@@ -113,6 +134,8 @@ impl Writer {
             name,
             len,
             synced: len,
+            in_file: len,
+            log: Log::Off,
             is_torn: false,
             is_pending: false,
             trouble: Trouble::default(),
@@ -133,6 +156,8 @@ impl Writer {
             name,
             len: 0,
             synced: 0,
+            in_file: 0,
+            log: Log::Off,
             is_torn: false,
             is_pending: true,
             trouble: Trouble::default(),
@@ -153,6 +178,9 @@ impl Writer {
         match self.file.write_all(bytes) {
             Ok(()) => {
                 self.len += bytes.len() as u64;
+                if let Some(log) = self.log.on() {
+                    log.push(bytes);
+                }
                 mend(&mut self.trouble.write);
                 Ok(())
             }
@@ -170,6 +198,37 @@ impl Writer {
         }
     }
 
+    /// Has [`Writer::sync`] use a sync log of `bytes`, or none; see [`super::sync_log`]. Cheap when nothing changes. Without
+    /// a base and in trouble all stays as it is; when the log cannot be made, there is none, and all is as well without it.
+    pub fn use_sync_log(&mut self, bytes: Option<usize>) -> Result<(), WriteError> {
+        if self.is_pending || self.health() != Health::Good {
+            return Ok(());
+        }
+        match (&self.log, bytes) {
+            (Log::Off, Some(bytes)) => {
+                self.sync_file()?;
+                let path = self.store.layout().sync_log();
+                self.log = match SyncLog::create(&**self.store.disk(), &path, bytes, &self.name) {
+                    Ok(log) => Log::On(log),
+                    Err(e) => {
+                        tracing::warn!(
+                            "Can't make the sync log {}: {e}; syncing the file instead",
+                            path.display()
+                        );
+                        Log::Broken
+                    }
+                };
+            }
+            (Log::Broken, None) => self.log = Log::Off,
+            (Log::On(_), None) => {
+                self.sync_file()?;
+                self.drop_log();
+            }
+            (Log::Off, None) | (Log::On(_) | Log::Broken, Some(_)) => {}
+        }
+        Ok(())
+    }
+
     /// Makes everything appended so far durable; see [`Writer::is_pending`]. Cheap when it is already.
     pub fn sync(&mut self) -> Result<(), WriteError> {
         if let Some(why) = &self.trouble.failed {
@@ -179,9 +238,41 @@ impl Writer {
         if self.synced == self.len {
             return Ok(());
         }
+        if let Some(log) = self.log.on().filter(|_| !self.is_pending) {
+            match log.commit(self.synced) {
+                Ok(true) => {
+                    self.synced = self.len;
+                    return Ok(());
+                }
+                Ok(false) => {}
+                Err(e) => {
+                    tracing::warn!("Can't write to the sync log: {e}; syncing the file instead");
+                    // Whatever the log holds stays true. Once the file has it all the log is not needed.
+                    self.sync_file()?;
+                    self.drop_log();
+                    self.log = Log::Broken;
+                    return Ok(());
+                }
+            }
+        }
+        self.sync_file()
+    }
+
+    /// Makes everything appended so far durable in the file itself, whatever the sync log has.
+    pub fn sync_file(&mut self) -> Result<(), WriteError> {
+        if let Some(why) = &self.trouble.failed {
+            return Err(WriteError::Failed(why.clone()));
+        }
+        self.settle()?;
+        if self.in_file == self.len {
+            return Ok(());
+        }
         match self.file.sync_data() {
             Ok(()) => {
-                self.synced = self.len;
+                (self.synced, self.in_file) = (self.len, self.len);
+                if let Some(log) = self.log.on() {
+                    log.restart();
+                }
                 Ok(())
             }
             Err(e) => {
@@ -199,7 +290,7 @@ impl Writer {
             && self.trouble.failed.is_none()
             && self.trouble.write.is_none()
             && self.undo_torn_write().is_ok()
-            && self.sync().is_ok();
+            && self.sync_file().is_ok();
         if !is_whole && !self.is_pending {
             // Should the server die before the rewrite is done, what there is will be loaded up to where it is whole.
             tracing::warn!(
@@ -220,7 +311,16 @@ impl Writer {
         if !self.is_pending {
             self.before += self.len;
         }
-        (self.file, self.name, self.len, self.synced) = (file, name, 0, 0);
+        (self.file, self.name) = (file, name);
+        (self.len, self.synced, self.in_file) = (0, 0, 0);
+        match &mut self.log {
+            // What it holds on disk stays there until the new file counts: the old one may not be whole without it.
+            Log::On(log) => {
+                log.restart();
+                log.turn_to(&self.name);
+            }
+            log => *log = Log::Off,
+        }
         (self.is_torn, self.is_pending) = (false, !is_whole);
         let Trouble { write, manifest, failed, recovering } = std::mem::take(&mut self.trouble);
         if !is_whole {
@@ -262,6 +362,9 @@ impl Writer {
                 }
                 self.is_pending = false;
                 self.trouble.recovering = None;
+                if let Some(log) = self.log.on() {
+                    log.turn_to(&self.name);
+                }
                 // For statistics only.
                 if let Ok(Sizes { base, total }) = self.store.sizes() {
                     (self.base_bytes, self.before) = (base, total.saturating_sub(self.len));
@@ -294,7 +397,10 @@ impl Writer {
 
     /// Syncs and ends; the store can be opened again. With an error the last of what was appended may not be durable.
     pub fn close(mut self) -> (Store, Result<(), WriteError>) {
-        let synced = self.undo_torn_write().and_then(|()| self.sync());
+        let synced = self.undo_torn_write().and_then(|()| self.sync_file());
+        if synced.is_ok() && !self.is_pending {
+            self.drop_log();
+        }
         if self.is_pending {
             tracing::info!("Removing the temp incr aof file {} in the background", self.name.display());
             let temp = self.store.layout().temp_incr();
@@ -326,6 +432,11 @@ impl Writer {
     /// Bytes appended to the current file that wait for a sync.
     pub fn unsynced_bytes(&self) -> u64 {
         self.len - self.synced
+    }
+
+    /// Bytes appended to the current file that only the sync log has on disk, or nothing yet.
+    pub fn file_lag_bytes(&self) -> u64 {
+        self.len - self.in_file
     }
 
     /// INFO's `aof_current_size`.
@@ -362,6 +473,13 @@ impl Writer {
             mend(&mut self.trouble.manifest);
         }
         Ok(())
+    }
+
+    /// The file has everything.
+    fn drop_log(&mut self) {
+        if let Log::On(log) = std::mem::replace(&mut self.log, Log::Off) {
+            self.store.remove_if_there(log.path());
+        }
     }
 
     fn undo_torn_write(&mut self) -> Result<(), WriteError> {

@@ -3,16 +3,29 @@
 //! What only some systems have stands in a few files: here, in `src/base/priority.rs`, `src/base/cpus.rs`,
 //! `src/server/process.rs`, `src/net/` and `src/program/`.
 pub use system::{
-    bytes, create_dir, from_bytes, names_a_drive, open_append, resolve, set_len, sync_dir, with_mode,
+    bytes, create_dir, from_bytes, names_a_drive, open_append, open_overwrite, resolve, set_len, sync_dir,
+    with_mode, write_all_at,
 };
+
+/// How a file was opened to replace bytes in it.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Overwrite {
+    /// Past the system's cache: whole aligned blocks, durable when written.
+    Direct,
+    /// Durable when written.
+    Synced,
+    /// A sync must follow.
+    Buffered,
+}
 
 #[cfg(unix)]
 mod system {
+    use super::Overwrite;
     use std::ffi::{OsStr, OsString};
     use std::fs::{DirBuilder, File, OpenOptions};
     use std::io;
     use std::os::unix::ffi::{OsStrExt, OsStringExt};
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
     use std::path::{Path, PathBuf};
 
     /// A file name as clients and files write it.
@@ -50,6 +63,32 @@ mod system {
         file.set_len(len)
     }
 
+    /// A file to replace bytes in, past the system's cache if `direct` and it can be had.
+    #[cfg(target_os = "linux")]
+    pub fn open_overwrite(path: &Path, direct: bool) -> io::Result<(File, Overwrite)> {
+        if direct {
+            let flags = libc::O_DIRECT | libc::O_DSYNC;
+            match OpenOptions::new().write(true).custom_flags(flags).open(path) {
+                // The file system knows no direct I/O.
+                Err(e) if e.kind() == io::ErrorKind::InvalidInput => {}
+                opened => return Ok((opened?, Overwrite::Direct)),
+            }
+        }
+        let file = OpenOptions::new().write(true).custom_flags(libc::O_DSYNC).open(path)?;
+        Ok((file, Overwrite::Synced))
+    }
+
+    /// A file to replace bytes in: `O_DSYNC` does not reach through the disk's own cache here, or is not known to.
+    #[cfg(not(target_os = "linux"))]
+    pub fn open_overwrite(path: &Path, _direct: bool) -> io::Result<(File, Overwrite)> {
+        Ok((OpenOptions::new().write(true).open(path)?, Overwrite::Buffered))
+    }
+
+    /// Writes at a place; where the file's own position is afterwards is not said.
+    pub fn write_all_at(file: &mut File, bytes: &[u8], at: u64) -> io::Result<()> {
+        FileExt::write_all_at(file, bytes, at)
+    }
+
     pub fn create_dir(dir: &Path, mode: u32) -> io::Result<()> {
         DirBuilder::new().mode(mode).create(dir)
     }
@@ -61,6 +100,7 @@ mod system {
 
 #[cfg(not(unix))]
 mod system {
+    use super::Overwrite;
     use std::ffi::{OsStr, OsString};
     use std::fs::{self, File, OpenOptions};
     use std::io::{self, Seek, SeekFrom};
@@ -103,6 +143,17 @@ mod system {
     pub fn set_len(file: &mut File, len: u64) -> io::Result<()> {
         file.set_len(len)?;
         file.seek(SeekFrom::End(0)).map(|_| ())
+    }
+
+    /// A file to replace bytes in.
+    pub fn open_overwrite(path: &Path, _direct: bool) -> io::Result<(File, Overwrite)> {
+        Ok((OpenOptions::new().write(true).open(path)?, Overwrite::Buffered))
+    }
+
+    /// Writes at a place; where the file's own position is afterwards is not said.
+    pub fn write_all_at(file: &mut File, bytes: &[u8], at: u64) -> io::Result<()> {
+        file.seek(SeekFrom::Start(at))?;
+        io::Write::write_all(file, bytes)
     }
 
     pub fn create_dir(dir: &Path, _mode: u32) -> io::Result<()> {

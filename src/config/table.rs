@@ -64,6 +64,7 @@ pub static TABLE: &[Directive] = &[
     d("workers").int(0, 1024, "0"),
     d("shards").int(0, 1 << 20, "0").check(special::check_shards),
     d("compat-version").one_of(COMPAT_VERSIONS, "7.2").bind(|l, v| l.report_as_7_0.set(v == 0)),
+    d("aof-sync-log").yes_no("yes"),
     // Kafka. A build without it accepts them too, and the server says that it has none.
     d("kafka-connection").special(CONNECTIONS, "").multi_arg().sensitive(),
     d("kafka-pipeline").special(PIPELINES, "").multi_arg().immutable().hidden(),

@@ -20,9 +20,16 @@ fn start(disk: &FaultDisk, lines: &[(&str, &str)]) -> Result<Server, String> {
 }
 
 const ALWAYS: &[(&str, &str)] = &[("appendonly", "yes"), ("appendfsync", "always")];
-/// With a base of commands.
-const COMMANDS: &[(&str, &str)] =
-    &[("appendonly", "yes"), ("appendfsync", "always"), ("aof-use-rdb-preamble", "no")];
+/// Without the sync log.
+const ALWAYS_FILE: &[(&str, &str)] =
+    &[("appendonly", "yes"), ("appendfsync", "always"), ("aof-sync-log", "no")];
+/// The same with a base of commands.
+const COMMANDS: &[(&str, &str)] = &[
+    ("appendonly", "yes"),
+    ("appendfsync", "always"),
+    ("aof-use-rdb-preamble", "no"),
+    ("aof-sync-log", "no"),
+];
 
 fn run(server: &Server, line: &str) -> Result<Value, ExecuteError> {
     server.execute(line.split(' '))
@@ -195,11 +202,18 @@ fn after_a_crash_at_any_operation_all_that_was_acknowledged_is_there() {
 
 #[test]
 fn a_failed_fsync_is_no_acknowledgement_and_a_rewrite_mends_it() {
+    for lines in [ALWAYS, ALWAYS_FILE] {
+        a_failed_fsync_is_no_acknowledgement(lines);
+    }
+}
+
+fn a_failed_fsync_is_no_acknowledgement(lines: &[(&str, &str)]) {
     let disk = FaultDisk::new(seed());
-    let server = start(&disk, ALWAYS).unwrap();
+    let server = start(&disk, lines).unwrap();
     run(&server, "SET a 1").unwrap();
     run(&server, "MSET x 1 y 1").unwrap();
     assert_eq!(info(&server, "aof_last_write_status"), "ok");
+    disk.fail(Op::Overwrite, Fault::Io, u64::MAX);
     disk.fail(Op::Sync, Fault::Io, u64::MAX);
     assert_eq!(run(&server, "SET a 2"), Err(ExecuteError::Unsure));
     until("the status", || info(&server, "aof_last_write_status") == "err");
@@ -216,6 +230,7 @@ fn a_failed_fsync_is_no_acknowledgement_and_a_rewrite_mends_it() {
     until("a rewrite that fails", || info(&server, "aof_last_bgrewrite_status") == "err");
     assert_eq!(info(&server, "aof_last_write_status"), "err");
     assert!(refusal(&server, "SET a 4").starts_with("MISCONF"));
+    disk.fail(Op::Overwrite, Fault::Io, 0);
     disk.fail(Op::Sync, Fault::Io, 0);
     until("recovery", || info(&server, "aof_last_write_status") == "ok");
     assert_eq!(info(&server, "aof_last_bgrewrite_status"), "ok");
@@ -223,9 +238,46 @@ fn a_failed_fsync_is_no_acknowledgement_and_a_rewrite_mends_it() {
     run(&server, "INCR x").unwrap();
     disk.crash_losing_all();
     drop(server);
-    let server = start(&disk, ALWAYS).unwrap();
+    let server = start(&disk, lines).unwrap();
     assert_eq!(["a", "x", "y", "b", "c"].map(|key| number(&server, key)), [2, 2, 1, 0, 1]);
     drop(server);
+}
+
+/// Each second the file itself is synced. If that fails, what the sync log has vouched for is there all the same.
+#[test]
+fn a_file_whose_sync_fails_is_made_whole_from_the_sync_log() {
+    let disk = FaultDisk::new(seed());
+    let server = start(&disk, ALWAYS).unwrap();
+    run(&server, "SET a 1").unwrap();
+    disk.fail(Op::Sync, Fault::Io, u64::MAX);
+    run(&server, "MSET a 2 b 2").expect("the log has it");
+    until("the file's sync", || info(&server, "aof_last_write_status") == "err");
+    assert!(refusal(&server, "SET a 3").starts_with("MISCONF"));
+    disk.crash_losing_all();
+    drop(server);
+    let server = start(&disk, ALWAYS).unwrap();
+    assert_eq!(["a", "b"].map(|key| number(&server, key)), [2, 2]);
+    // A log that fails costs nothing but time, and the next file has a new one.
+    disk.fail(Op::Overwrite, Fault::Io, 1);
+    run(&server, "INCR b").unwrap();
+    assert_eq!(info(&server, "aof_last_write_status"), "ok");
+    let has_log = || names(&disk).iter().any(|name| name.ends_with(".sync"));
+    assert!(!has_log());
+    run(&server, "BGREWRITEAOF").unwrap();
+    until("the rewrite", || {
+        let is_over = ["aof_rewrite_in_progress", "aof_rewrite_scheduled"];
+        is_over.into_iter().all(|field| info(&server, field) == "0") && info(&server, "aof_rewrites") == "1"
+    });
+    run(&server, "INCR b").unwrap();
+    until("a new log", has_log);
+    run(&server, "CONFIG SET appendfsync everysec").unwrap();
+    until("the log's end", || !has_log());
+    drop(server);
+    disk.crash_losing_all();
+    let server = start(&disk, ALWAYS).unwrap();
+    assert_eq!(number(&server, "b"), 4);
+    drop(server);
+    assert!(!has_log(), "a server that stops leaves none");
 }
 
 /// What the clients of a failed fsync see over a socket: never an OK.
@@ -239,6 +291,7 @@ fn whoever_waits_for_a_failed_fsync_gets_no_ok() {
     for link in &mut links {
         assert_eq!(link.call(&["SET", "k", "1"]).unwrap(), b"+OK\r\n");
     }
+    disk.fail(Op::Overwrite, Fault::Io, u64::MAX);
     disk.fail(Op::Sync, Fault::Io, u64::MAX);
     for link in &mut links {
         let mut out = Vec::new();
@@ -252,6 +305,7 @@ fn whoever_waits_for_a_failed_fsync_gets_no_ok() {
             Err(e) => assert_ne!(e.kind(), std::io::ErrorKind::WouldBlock),
         }
     }
+    disk.fail(Op::Overwrite, Fault::Io, 0);
     disk.fail(Op::Sync, Fault::Io, 0);
     until("recovery", || info(&server, "aof_last_write_status") == "ok");
     let mut link = super::Link::open(server.port().expect("it listens")).unwrap();

@@ -2,9 +2,10 @@
 //! operations, fails, fills up and is slow, all from a seed.
 //!
 //! An *operation* is whatever changes something: create (and open of a missing file), write, sync, set_len, rename, remove,
-//! sync_dir, create_dir. They are counted from 0. Nothing becomes durable by itself, but a crash may keep more than what
-//! was synced: any part of the unsynced directory changes, and of an unsynced write any beginning.
-use super::{Disk, DiskFile, DiskRead, Stat, parent};
+//! sync_dir, create_dir, overwrite. They are counted from 0. Nothing becomes durable by itself, but a crash may keep more than what
+//! was synced: any part of the unsynced directory changes, of an unsynced write any beginning, and of an overwrite any of
+//! its sectors.
+use super::{Disk, DiskFile, DiskOverwrite, DiskRead, Stat, parent};
 use crate::base::rng::Rng;
 use parking_lot::{Mutex, MutexGuard};
 use std::collections::BTreeMap;
@@ -22,6 +23,8 @@ pub enum Op {
     Write,
     /// Of a file.
     Sync,
+    /// In place, durably.
+    Overwrite,
     SetLen,
     Rename,
     Remove,
@@ -66,7 +69,7 @@ struct State {
     is_off: bool,
     boots: u64,
     fail_at: Option<(u64, Fault)>,
-    failing: Option<(Op, Fault, u64)>,
+    failing: Vec<(Op, Fault, u64)>,
     capacity: Option<u64>,
     slow: Vec<(Op, Duration)>,
 }
@@ -106,7 +109,7 @@ impl FaultDisk {
             is_off: false,
             boots: 0,
             fail_at: None,
-            failing: None,
+            failing: Vec::new(),
             capacity: None,
             slow: Vec::new(),
         })))
@@ -152,7 +155,7 @@ impl FaultDisk {
         let mut guard = self.0.lock();
         let state = &mut *guard;
         (state.boots, state.is_off, state.crash_at) = (state.boots + 1, false, None);
-        (state.fail_at, state.failing) = (None, None);
+        (state.fail_at, state.failing) = (None, Vec::new());
         for change in std::mem::take(&mut state.unsynced) {
             if !lose_all && state.rng.below(2) == 0 {
                 apply(&mut state.durable, change.entries);
@@ -179,7 +182,9 @@ impl FaultDisk {
 
     /// The next `times` operations of this kind fail.
     pub fn fail(&self, op: Op, fault: Fault, times: u64) {
-        self.0.lock().failing = Some((op, fault, times));
+        let mut state = self.0.lock();
+        state.failing.retain(|(o, _, _)| *o != op);
+        state.failing.push((op, fault, times));
     }
 
     /// The disk holds that many bytes; `None`: any number.
@@ -217,8 +222,8 @@ impl FaultDisk {
         if let Some((_, fault)) = state.fail_at.take_if(|(at, _)| *at == n) {
             return Err(fault.error());
         }
-        match &mut state.failing {
-            Some((o, fault, times)) if *o == op && *times > 0 => {
+        match state.failing.iter_mut().find(|(o, _, times)| *o == op && *times > 0) {
+            Some((_, fault, times)) => {
                 *times -= 1;
                 Err(fault.error())
             }
@@ -373,6 +378,13 @@ impl Disk for FaultDisk {
         Ok(Box::new(ReadHandle { handle, at: 0 }))
     }
 
+    fn open_overwrite(&self, path: &Path) -> io::Result<Box<dyn DiskOverwrite>> {
+        let state = self.0.lock();
+        state.check_power()?;
+        let id = state.file(path)?;
+        Ok(Box::new(Handle { id, boot: state.boots, path: path.into(), disk: self.clone() }))
+    }
+
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.begin(Op::Rename, from)?;
         let id = state.file(from)?;
@@ -494,6 +506,36 @@ impl Write for Handle {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+/// The disk's unit: each is written or not.
+const SECTOR: usize = 512;
+
+impl DiskOverwrite for Handle {
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let at = usize::try_from(at).map_err(io::Error::other)?;
+        assert!(at % 4096 == 0 && bytes.len() % 4096 == 0, "whole blocks");
+        assert_eq!(bytes.as_ptr().align_offset(4096), 0, "aligned");
+        self.check(&self.disk.0.lock())?;
+        let (done, mut guard) = match self.disk.begin(Op::Overwrite, &self.path) {
+            Ok(state) => (Ok(()), state),
+            Err(e) => (Err(e), self.disk.0.lock()),
+        };
+        let state = &mut *guard;
+        let file = &mut state.files[self.id];
+        for (i, sector) in bytes.chunks(SECTOR).enumerate() {
+            if done.is_ok() || state.rng.below(2) == 0 {
+                let place = at + i * SECTOR..at + i * SECTOR + sector.len();
+                for content in [&mut file.bytes, &mut file.durable] {
+                    content
+                        .get_mut(place.clone())
+                        .expect("written before, and durable")
+                        .copy_from_slice(sector);
+                }
+            }
+        }
+        done
     }
 }
 

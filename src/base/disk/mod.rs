@@ -3,7 +3,7 @@
 //! All paths are whole paths: `dir` can change while a server runs, and the process's working directory is one for all
 //! servers in it, so whoever opens something says where it is and remembers it.
 //!
-//! What is durable when: a file's bytes after [`DiskFile::sync_data`], a file's being there under its name (after creation,
+//! What is durable when: a file's bytes after [`DiskFile::sync_data`] or [`DiskOverwrite::write_at`], a file's being there under its name (after creation,
 //! renaming or removal) after [`Disk::sync_dir`] of its directory. Nothing else is, whatever a file system may do beyond.
 pub mod fault;
 mod os;
@@ -24,6 +24,9 @@ pub trait Disk: fmt::Debug + Send + Sync {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
 
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn DiskRead>>;
+
+    /// Opens a file, all of which has been written, to replace bytes in it.
+    fn open_overwrite(&self, path: &Path) -> io::Result<Box<dyn DiskOverwrite>>;
 
     /// Replaces what `to` was, if it was there.
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
@@ -84,6 +87,13 @@ pub trait DiskFile: io::Write + Send {
     fn is_empty(&self) -> io::Result<bool> {
         Ok(self.len()? == 0)
     }
+}
+
+/// A file whose bytes are replaced in place, its length staying.
+pub trait DiskOverwrite: Send {
+    /// Replaces bytes, durably when it returns. `at`, the length and the place in memory are multiples of 4 KiB. After an
+    /// error or a crash each 512 bytes of it may be old or new.
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()>;
 }
 
 /// A file open for reading.

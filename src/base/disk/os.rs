@@ -1,10 +1,10 @@
 //! The operating system's files.
-use super::{Disk, DiskFile, DiskRead, Stat};
-use crate::base::platform;
+use super::{Disk, DiskFile, DiskOverwrite, DiskRead, Stat};
+use crate::base::platform::{self, Overwrite};
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The real file system.
 #[derive(Clone, Copy, Debug, Default)]
@@ -28,6 +28,11 @@ impl Disk for OsDisk {
 
     fn open_read(&self, path: &Path) -> io::Result<Box<dyn DiskRead>> {
         Ok(Box::new(File::open(path)?))
+    }
+
+    fn open_overwrite(&self, path: &Path) -> io::Result<Box<dyn DiskOverwrite>> {
+        let (file, how) = platform::open_overwrite(path, true)?;
+        Ok(Box::new(OsOverwrite { file, how, path: path.into() }))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -98,6 +103,27 @@ impl DiskFile for OsFile {
     }
 }
 
+struct OsOverwrite {
+    file: File,
+    how: Overwrite,
+    path: PathBuf,
+}
+
+impl DiskOverwrite for OsOverwrite {
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let written = platform::write_all_at(&mut self.file, bytes, at);
+        match written {
+            // Some file systems take a file opened for direct I/O, but no such write, or one of larger blocks.
+            Err(e) if self.how == Overwrite::Direct && e.kind() == io::ErrorKind::InvalidInput => {
+                (self.file, self.how) = platform::open_overwrite(&self.path, false)?;
+                self.write_at(at, bytes)
+            }
+            Ok(()) if self.how == Overwrite::Buffered => self.file.sync_data(),
+            written => written,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::install;
@@ -122,6 +148,17 @@ mod tests {
         assert_eq!(disk.read(&a, 9).unwrap(), b"new");
         assert_eq!(disk.list(&dir).unwrap(), ["a"]);
         assert_eq!(disk.stat(&a).unwrap(), Stat { len: 3, is_dir: false });
+        let block = vec![b'x'; 3 * 4096];
+        let first = block.as_ptr().align_offset(4096);
+        fs::write(&b, vec![b'-'; 3 * 4096]).unwrap();
+        disk.open_overwrite(&b).unwrap().write_at(4096, &block[first..][..4096]).unwrap();
+        let (file, how) = platform::open_overwrite(&b, false).unwrap();
+        assert_ne!(how, Overwrite::Direct);
+        OsOverwrite { file, how, path: b.clone() }.write_at(8192, &block[first..][..4096]).unwrap();
+        let text = disk.read(&b, 1 << 20).unwrap();
+        assert_eq!((text.len(), text.iter().filter(|&&c| c == b'-').count()), (3 * 4096, 4096));
+        assert!(text[..4096].iter().all(|&c| c == b'-'));
+        disk.remove(&b).unwrap();
         disk.sync_dir(&dir).unwrap();
         disk.remove(&a).unwrap();
         assert!(!disk.exists(&a).unwrap() && disk.stat(&dir).unwrap().is_dir);

@@ -1,7 +1,7 @@
 //! The append-only file's driver: a thread that carries the journal into the file, and says what is durable.
 //!
-//! With `appendfsync always` it syncs after every chunk it takes, and a chunk is all that has gathered meanwhile: one fsync
-//! serves everyone who waits. Otherwise it lets a few milliseconds gather, and syncs every second or never.
+//! With `appendfsync always` it syncs after every chunk it takes, and a chunk is all that has gathered meanwhile: one sync
+//! serves everyone who waits. That one goes to the sync log, and the file's own follows each second. Otherwise it lets a few milliseconds gather, and syncs every second or never.
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use parking_lot::Mutex;
 
 use super::{Kind, Persistence};
+use crate::aof::sync_log::LOG_BYTES;
 use crate::aof::writer::{Cut, Health, WriteError, push_timestamp};
 use crate::aof::{BaseFormat, Writer};
 use crate::command::Env;
@@ -42,9 +43,12 @@ impl Policy {
 /// While replies do not wait for the file, two writes are this far apart, unless so much gathers earlier.
 const GATHER: Duration = Duration::from_millis(5);
 const GATHER_BYTES: usize = 256 << 10;
-/// From so many who waited for one sync on, the next one waits for more, for about as long as it takes, at most this.
+/// From so many who waited for one sync on, the next one waits for more, for so many times as long as it takes, at most this.
 const CROWD_MIN: usize = 4;
-const CROWD_LINGER_MAX: Duration = Duration::from_micros(200);
+const CROWD_LINGER: u32 = 2;
+const CROWD_LINGER_MAX: Duration = Duration::from_micros(400);
+/// It waits for no more than came for the best of so many: other clients are connected, but idle.
+const CROWD_SYNCS: usize = 8;
 /// How much longer than the last sync those who do not wait for the next one are to be busy.
 const CROWD_AHEAD: f64 = 1.5;
 const SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -117,10 +121,12 @@ impl Aof {
             cut,
             pending: None,
             synced_at: Instant::now(),
+            file_synced_at: Instant::now(),
             written_at: Instant::now(),
             vouched: 0,
             vouched_at: Instant::now(),
             enough_bytes: 0,
+            crowds: [0; CROWD_SYNCS],
             sync_took: Duration::ZERO,
             stamp_s: 0,
             failed_at: None,
@@ -212,12 +218,16 @@ struct Run {
     /// Taken from the journal, but not in the file.
     pending: Option<Chunk>,
     synced_at: Instant,
+    /// Of the last sync of the file itself that the sync log did not call for.
+    file_synced_at: Instant,
     written_at: Instant,
     /// The journal's offset up to which everything is known to be durable.
     vouched: u64,
     vouched_at: Instant,
     /// With so much to write the next sync need not wait for more; 0: it waits for nothing.
     enough_bytes: usize,
+    /// How many waited for each of the last syncs.
+    crowds: [usize; CROWD_SYNCS],
     /// The last sync.
     sync_took: Duration,
     /// Of the last timestamp annotation.
@@ -232,6 +242,7 @@ impl Run {
             let policy = Policy::of(&self.env);
             self.hold_replies(policy);
             self.obey();
+            self.keep_sync_log(policy);
             if self.pending.is_none() {
                 self.pending = self.reader.next(self.patience(policy));
             }
@@ -247,6 +258,10 @@ impl Run {
             };
             if due || self.stop {
                 self.sync();
+            }
+            let lags = policy == Policy::Always && self.writer.file_lag_bytes() > 0;
+            if lags && self.file_synced_at.elapsed() >= SYNC_EVERY {
+                self.sync_file();
             }
             self.state.size.store(self.writer.total_bytes(), Relaxed);
             let needs_base = self.writer.is_pending() || matches!(self.writer.health(), Health::Failed(_));
@@ -281,10 +296,18 @@ impl Run {
         if self.stop {
             return Patience::NONE;
         }
-        let unsynced = self.writer.unsynced_bytes() > 0;
-        let idle = if unsynced { SYNC_EVERY.saturating_sub(self.synced_at.elapsed()) } else { SYNC_EVERY };
+        let rest = |since: Instant| SYNC_EVERY.saturating_sub(since.elapsed());
+        let idle = match self.writer.unsynced_bytes() > 0 {
+            true => rest(self.synced_at),
+            false if policy == Policy::Always && self.writer.file_lag_bytes() > 0 => {
+                rest(self.file_synced_at)
+            }
+            false => SYNC_EVERY,
+        };
         let (bytes, since, linger) = match policy {
-            Policy::Always => (self.enough_bytes, self.synced_at, self.sync_took.min(CROWD_LINGER_MAX)),
+            Policy::Always => {
+                (self.enough_bytes, self.synced_at, (self.sync_took * CROWD_LINGER).min(CROWD_LINGER_MAX))
+            }
             _ => (GATHER_BYTES, self.written_at, GATHER),
         };
         Patience { bytes, until: (bytes > 0).then(|| since + linger), idle }
@@ -407,6 +430,30 @@ impl Run {
         }
     }
 
+    /// With `always`, the sync log; else none.
+    fn keep_sync_log(&mut self, policy: Policy) {
+        let wanted = policy == Policy::Always
+            && self.env.services.find::<Config>().is_some_and(|c| c.bool("aof-sync-log"));
+        if let Err(e) = self.writer.use_sync_log(wanted.then_some(LOG_BYTES)) {
+            self.note(&e);
+        }
+    }
+
+    /// Once a second, that the file itself is never far behind what was promised of it.
+    fn sync_file(&mut self) {
+        if matches!(self.writer.health(), Health::Failed(_)) {
+            return;
+        }
+        let began = Instant::now();
+        if let Err(e) = self.writer.sync_file() {
+            self.note(&e);
+        }
+        self.file_synced_at = Instant::now();
+        if began.elapsed() > SYNC_EVERY {
+            self.state.delayed_syncs.fetch_add(1, Relaxed);
+        }
+    }
+
     /// Tells up to where everything is durable, if that can be told.
     fn vouch(&mut self) {
         let synced = self.writer.unsynced_bytes() == 0 && !self.writer.is_pending();
@@ -415,14 +462,18 @@ impl Run {
             let woken = self.env.journal.gate.advance(offset);
             let took = self.vouched_at.elapsed();
             self.vouched_at = Instant::now();
+            let gathered = usize::try_from(offset - self.vouched).unwrap_or(0);
+            self.crowds.rotate_right(1);
+            self.crowds[0] = woken;
             self.enough_bytes = 0;
             if woken >= CROWD_MIN {
                 // The next sync had better be for many, but begin while there are enough others to keep the server and
                 // its clients busy until it ends: with all in one they would wait for the disk, and the disk for them.
                 let clients = self.env.clients.len();
                 let others = woken as f64 * CROWD_AHEAD * self.sync_took.as_secs_f64() / took.as_secs_f64();
-                let many = clients.saturating_sub(others as usize).max(clients / 2);
-                let bytes = usize::try_from(offset - self.vouched).unwrap_or(0) / woken;
+                let best = self.crowds.into_iter().max().unwrap_or(0);
+                let many = clients.saturating_sub(others as usize).max(clients / 2).min(best);
+                let bytes = gathered / woken;
                 self.enough_bytes = many.saturating_mul(bytes).clamp(1, GATHER_BYTES);
             }
             self.vouched = offset;

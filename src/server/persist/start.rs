@@ -178,6 +178,7 @@ impl Persistence {
         let mut store =
             Store::load(self.disk.clone(), settings.append.clone()).map_err(aof::LoadError::from)?;
         store.take_over_old_style().map_err(aof::LoadError::from)?;
+        store.recover_from_sync_log().map_err(aof::LoadError::from)?;
         Ok(store)
     }
 
