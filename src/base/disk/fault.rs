@@ -295,6 +295,13 @@ impl State {
     }
 }
 
+/// How many bytes are the same; blocks at a time, as files may be large.
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    let blocks = a.chunks(4096).zip(b.chunks(4096)).take_while(|(a, b)| a == b).count() * 4096;
+    let blocks = blocks.min(a.len()).min(b.len());
+    blocks + a[blocks..].iter().zip(&b[blocks..]).take_while(|(a, b)| a == b).count()
+}
+
 impl Content {
     fn sync(&mut self) {
         self.durable.clone_from(&self.bytes);
@@ -308,14 +315,14 @@ impl Content {
 
     /// What a failed sync leaves: what was not durable is clean, and will not be written again.
     fn drop_dirty(&mut self) {
-        let same = self.bytes.iter().zip(&self.durable).take_while(|(a, b)| a == b).count();
+        let same = common_prefix(&self.bytes, &self.durable);
         if same < self.bytes.len() {
             self.dropped.push(same..self.bytes.len());
         }
     }
 
     fn crash(&mut self, rng: &mut Rng, lose_all: bool) {
-        let same = self.bytes.iter().zip(&self.durable).take_while(|(a, b)| a == b).count();
+        let same = common_prefix(&self.bytes, &self.durable);
         let safe =
             self.dropped.iter().map(|range| range.start).min().unwrap_or(usize::MAX).min(self.bytes.len());
         // Cut and then written anew, a file may be as it was, or as it is up to anywhere.
