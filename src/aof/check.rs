@@ -4,7 +4,7 @@
 //! file, or a base with an RDB file at its beginning. Of several files only the last is ever cut.
 use super::manifest::{MANIFEST_BYTES_MAX, Manifest};
 use super::reader::{Chunk, ReadError, Reader};
-use super::sync_log;
+use super::sync_log::{self, RecoverError};
 use crate::base::disk::{self, Disk, DiskRead};
 use std::ffi::OsStr;
 use std::io::{self, BufRead, Read, Write};
@@ -136,8 +136,16 @@ impl Tool<'_> {
             return Ok(());
         }
         let (log_name, name_text) = (log.display(), name.display());
-        let missing = sync_log::recover(self.disk, &log, name, file, mode.fix)
-            .map_err(|e| Abort(format!("The sync log {log_name} does not fit the AOF {name_text}: {e}")))?;
+        let missing = match sync_log::recover(self.disk, &log, name, file, mode.fix) {
+            Ok(missing) => missing,
+            Err(e @ RecoverError::Gap { .. }) => {
+                writeln!(self.out, "The sync log {log_name} is of no use: {e}")?;
+                return Ok(());
+            }
+            Err(e) => {
+                return Err(Abort(format!("The sync log {log_name} does not fit the AOF {name_text}: {e}")));
+            }
+        };
         match mode.fix {
             _ if missing == 0 => {}
             true => writeln!(self.out, "Added {missing} bytes to AOF {name_text} from its sync log")?,
@@ -326,7 +334,11 @@ mod tests {
         assert!(!run(&disk, &[MANIFEST], "").1.contains("sync log"));
         put(&disk, INCR, &[SET]);
         let (ok, text) = run(&disk, &["--fix", MANIFEST], "");
-        assert!(!ok && text.contains("goes on at byte 66, but the file has only 33"), "{text}");
+        assert!(ok && text.contains("goes on at byte 66, but the file has only 33"), "{text}");
+        put(&disk, INCR, &[SET, SET, b"*"]);
+        disk.open_append(Path::new(INCR)).unwrap().write_all(b"x").unwrap();
+        let (ok, text) = run(&disk, &["--fix", MANIFEST], "");
+        assert!(!ok && text.contains("byte 67 of the file is another one"), "{text}");
     }
 
     fn run(disk: &FaultDisk, args: &[&str], answers: &str) -> (bool, String) {

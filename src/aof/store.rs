@@ -120,7 +120,8 @@ impl Store {
     }
 
     /// Adds to the last incremental file what its sync log has beyond it; see [`sync_log`]. To be called before loading.
-    /// Afterwards there is no log.
+    /// One that goes on behind the file's
+    /// end, as in a copy that was made while the server ran, is of no use and no harm.
     pub fn recover_from_sync_log(&self) -> Result<(), StoreError> {
         let log = self.layout.sync_log();
         let Some(last) = self.manifest.incr().last() else { return Ok(()) };
@@ -129,10 +130,17 @@ impl Store {
         if !self.disk.exists(&log).unwrap_or(true) || !self.disk.exists(&path).unwrap_or(true) {
             return Ok(());
         }
-        let added = sync_log::recover(&*self.disk, &log, &last.name, &path, true).map_err(|source| {
-            let (log, file) = (log.display().to_string(), last.name.display().to_string());
-            StoreError::SyncLog { log, file, source }
-        })?;
+        let added = match sync_log::recover(&*self.disk, &log, &last.name, &path, true) {
+            Ok(added) => added,
+            Err(e @ RecoverError::Gap { .. }) => {
+                tracing::warn!("The sync log {} is not used: {e}", log.display());
+                return Ok(());
+            }
+            Err(source) => {
+                let (log, file) = (log.display().to_string(), last.name.display().to_string());
+                return Err(StoreError::SyncLog { log, file, source });
+            }
+        };
         if added > 0 {
             let file = last.name.display();
             tracing::warn!(

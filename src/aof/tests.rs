@@ -420,6 +420,26 @@ fn a_log_that_does_not_fit_the_file_stops_the_start() {
     assert_eq!(read_back(&disk).unwrap().1, [9]);
 }
 
+/// As in a copy that was made while the server ran.
+#[test]
+fn a_log_that_goes_on_behind_the_files_end_is_not_used() {
+    let disk = disk(1);
+    let mut driver = Driver::start_with(&disk, Some(SYNC_LOG)).unwrap();
+    [Add(3), Sync].into_iter().for_each(|step| driver.run(step));
+    driver.writer.sync_file().unwrap();
+    [Add(2), Sync].into_iter().for_each(|step| driver.run(step));
+    disk.kill();
+    let incr = layout().path("x.aof.1.incr.aof");
+    let mut bytes = Vec::new();
+    push(&mut bytes, 0);
+    disk.create(&incr).unwrap().write_all(&bytes).unwrap();
+    assert_eq!(read_back(&disk).unwrap().1, [0]);
+    let mut driver = Driver::start_with(&disk, Some(SYNC_LOG)).unwrap();
+    [Add(1), Sync].into_iter().for_each(|step| driver.run(step));
+    disk.crash_losing_all();
+    check(&disk, 2, 2, "after the copy");
+}
+
 #[test]
 fn a_full_disk_is_waited_out() {
     let disk = disk(1);
