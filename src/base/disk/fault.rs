@@ -522,7 +522,7 @@ const SECTOR: usize = 512;
 impl DiskOverwrite for Handle {
     fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
         let at = usize::try_from(at).map_err(io::Error::other)?;
-        assert!(at % 4096 == 0 && bytes.len() % 4096 == 0, "whole blocks");
+        assert!(at.is_multiple_of(4096) && bytes.len().is_multiple_of(4096), "whole blocks");
         assert_eq!(bytes.as_ptr().align_offset(4096), 0, "aligned");
         self.check(&self.disk.0.lock())?;
         let (done, mut guard) = match self.disk.begin(Op::Overwrite, &self.path) {

@@ -43,14 +43,12 @@ impl Policy {
 /// While replies do not wait for the file, two writes are this far apart, unless so much gathers earlier.
 const GATHER: Duration = Duration::from_millis(5);
 const GATHER_BYTES: usize = 256 << 10;
-/// From so many who waited for one sync on, the next one waits for more, for so many times as long as it takes, at most this.
+/// From so many who waited for one sync on, the next one waits until as many have come as for the best of so many syncs
+/// before it: they are the clients that write. But no longer than so many times as long as a sync takes, and than this.
 const CROWD_MIN: usize = 4;
-const CROWD_LINGER: u32 = 2;
-const CROWD_LINGER_MAX: Duration = Duration::from_micros(400);
-/// It waits for no more than came for the best of so many: other clients are connected, but idle.
 const CROWD_SYNCS: usize = 8;
-/// How much longer than the last sync those who do not wait for the next one are to be busy.
-const CROWD_AHEAD: f64 = 1.5;
+const CROWD_LINGER: u32 = 3;
+const CROWD_LINGER_MAX: Duration = Duration::from_micros(800);
 const SYNC_EVERY: Duration = Duration::from_secs(1);
 /// How soon a failed write is tried again, and how long the driver naps meanwhile.
 const RETRY_EVERY: Duration = Duration::from_secs(1);
@@ -124,7 +122,6 @@ impl Aof {
             file_synced_at: Instant::now(),
             written_at: Instant::now(),
             vouched: 0,
-            vouched_at: Instant::now(),
             enough_bytes: 0,
             crowds: [0; CROWD_SYNCS],
             sync_took: Duration::ZERO,
@@ -223,7 +220,6 @@ struct Run {
     written_at: Instant,
     /// The journal's offset up to which everything is known to be durable.
     vouched: u64,
-    vouched_at: Instant,
     /// With so much to write the next sync need not wait for more; 0: it waits for nothing.
     enough_bytes: usize,
     /// How many waited for each of the last syncs.
@@ -460,22 +456,14 @@ impl Run {
         if synced && self.writer.health() == Health::Good {
             let offset = self.written();
             let woken = self.env.journal.gate.advance(offset);
-            let took = self.vouched_at.elapsed();
-            self.vouched_at = Instant::now();
-            let gathered = usize::try_from(offset - self.vouched).unwrap_or(0);
             self.crowds.rotate_right(1);
             self.crowds[0] = woken;
-            self.enough_bytes = 0;
-            if woken >= CROWD_MIN {
-                // The next sync had better be for many, but begin while there are enough others to keep the server and
-                // its clients busy until it ends: with all in one they would wait for the disk, and the disk for them.
-                let clients = self.env.clients.len();
-                let others = woken as f64 * CROWD_AHEAD * self.sync_took.as_secs_f64() / took.as_secs_f64();
-                let best = self.crowds.into_iter().max().unwrap_or(0);
-                let many = clients.saturating_sub(others as usize).max(clients / 2).min(best);
-                let bytes = gathered / woken;
-                self.enough_bytes = many.saturating_mul(bytes).clamp(1, GATHER_BYTES);
-            }
+            let many = self.crowds.into_iter().max().unwrap_or(0);
+            let bytes = usize::try_from(offset - self.vouched).unwrap_or(0) / woken.max(1);
+            self.enough_bytes = match woken >= CROWD_MIN {
+                true => many.saturating_mul(bytes).clamp(1, GATHER_BYTES),
+                false => 0,
+            };
             self.vouched = offset;
         }
     }
