@@ -2,7 +2,7 @@
 //!
 //! With `appendfsync always` each group of writes must be durable before it is answered. To sync a file that has grown, a
 //! file system commits its new length to a journal of its own, and waits for that too; bytes replaced in place are durable
-//! in a third to a half of the time. So each group goes into the file, unsynced, and into this log of fixed size, durably.
+//! in about half the time. So each group goes into the file, unsynced, and into this log of fixed size, durably.
 //! When the log is full, and each second, the file is synced and the log begins anew.
 //!
 //! - A process that dies has written everything into the file: the log is not needed.
