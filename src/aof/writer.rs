@@ -170,10 +170,7 @@ impl Writer {
     /// Appends all of the bytes or, with an error, none: then the same bytes must come again, or a rewrite be begun, or
     /// there would be a gap.
     pub fn append(&mut self, bytes: &[u8]) -> Result<(), WriteError> {
-        if let Some(why) = &self.trouble.failed {
-            return Err(WriteError::Failed(why.clone()));
-        }
-        self.settle()?;
+        self.ready()?;
         self.undo_torn_write()?;
         match self.file.write_all(bytes) {
             Ok(()) => {
@@ -231,10 +228,7 @@ impl Writer {
 
     /// Makes everything appended so far durable; see [`Writer::is_pending`]. Cheap when it is already.
     pub fn sync(&mut self) -> Result<(), WriteError> {
-        if let Some(why) = &self.trouble.failed {
-            return Err(WriteError::Failed(why.clone()));
-        }
-        self.settle()?;
+        self.ready()?;
         if self.synced == self.len {
             return Ok(());
         }
@@ -260,10 +254,7 @@ impl Writer {
 
     /// Makes everything appended so far durable in the file itself, whatever the sync log has.
     pub fn sync_file(&mut self) -> Result<(), WriteError> {
-        if let Some(why) = &self.trouble.failed {
-            return Err(WriteError::Failed(why.clone()));
-        }
-        self.settle()?;
+        self.ready()?;
         if self.in_file == self.len {
             return Ok(());
         }
@@ -460,6 +451,14 @@ impl Writer {
 
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    /// Nothing is appended or vouched for unless it would count.
+    fn ready(&mut self) -> Result<(), WriteError> {
+        match &self.trouble.failed {
+            Some(why) => Err(WriteError::Failed(why.clone())),
+            None => self.settle(),
+        }
     }
 
     /// A manifest on disk that is ahead of the one in memory names a file behind this one, which then must not have an

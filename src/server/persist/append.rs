@@ -1,7 +1,8 @@
 //! The append-only file's driver: a thread that carries the journal into the file, and says what is durable.
 //!
 //! With `appendfsync always` it syncs after every chunk it takes, and a chunk is all that has gathered meanwhile: one sync
-//! serves everyone who waits. That one goes to the sync log, and the file's own follows each second. Otherwise it lets a few milliseconds gather, and syncs every second or never.
+//! serves everyone who waits. That one goes to the sync log, and the file's own follows each second. Otherwise it lets a few
+//! milliseconds gather, and syncs every second or never.
 use std::collections::VecDeque;
 use std::io;
 use std::sync::Arc;
