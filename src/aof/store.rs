@@ -120,8 +120,8 @@ impl Store {
     }
 
     /// Adds to the last incremental file what its sync log has beyond it; see [`sync_log`]. To be called before loading.
-    /// One that goes on behind the file's
-    /// end, as in a copy that was made while the server ran, is of no use and no harm.
+    /// One that goes on behind the file's end, as in a copy that was made while the server ran, is of no use. Afterwards there
+    /// is none: the file would grow to where it no longer fits.
     pub fn recover_from_sync_log(&self) -> Result<(), StoreError> {
         let log = self.layout.sync_log();
         let Some(last) = self.manifest.incr().last() else { return Ok(()) };
@@ -133,8 +133,8 @@ impl Store {
         let added = match sync_log::recover(&*self.disk, &log, &last.name, &path, true) {
             Ok(added) => added,
             Err(e @ RecoverError::Gap { .. }) => {
-                tracing::warn!("The sync log {} is not used: {e}", log.display());
-                return Ok(());
+                tracing::warn!("The sync log {} is not used, and removed: {e}", log.display());
+                0
             }
             Err(source) => {
                 let (log, file) = (log.display().to_string(), last.name.display().to_string());
@@ -148,7 +148,8 @@ impl Store {
             );
         }
         self.remove_if_there(&log);
-        Ok(())
+        let synced = self.disk.sync_dir(self.layout.dir());
+        synced.map_err(|e| StoreError::io("Can't sync the append-only dir", e))
     }
 
     /// Removes what a server that died left half done. Files of other servers in the same directory stay.

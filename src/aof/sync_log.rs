@@ -203,8 +203,8 @@ pub enum RecoverError {
     Differs { at: u64 },
 }
 
-/// How many bytes the log holds that the file lacks; with `add`, they are added, durably. Zeros at the file's end, which some
-/// file systems leave where data never came, count as missing.
+/// How many bytes the log holds that the file lacks; with `add`, they are added, durably. Zeros, which some file systems
+/// leave where data never came, count as missing wherever they are; what stands behind such a hole and was not promised goes.
 pub fn recover(
     disk: &dyn Disk,
     log: &Path,
@@ -219,20 +219,14 @@ pub fn recover(
     }
     let mut file = disk.open_read(path)?;
     file.seek(SeekFrom::Start(start))?;
-    let mut there = Vec::with_capacity(bytes.len());
-    (&mut file).take(bytes.len() as u64).read_to_end(&mut there)?;
-    let same = there.iter().zip(&bytes).take_while(|(a, b)| a == b).count();
-    let at = start + same as u64;
-    if same < there.len() {
-        let mut rest = there.split_off(same);
-        while !rest.is_empty() {
-            if rest.iter().any(|&b| b != 0) {
-                return Err(RecoverError::Differs { at });
-            }
-            rest.clear();
-            (&mut file).take(RECORD_BYTES_MAX as u64).read_to_end(&mut rest)?;
-        }
+    let mut there = Vec::new();
+    file.take(bytes.len() as u64).read_to_end(&mut there)?;
+    let differ = || there.iter().zip(&bytes).enumerate().filter(|(_, (a, b))| a != b);
+    if let Some((i, _)) = differ().find(|(_, (a, _))| **a != 0) {
+        return Err(RecoverError::Differs { at: start + i as u64 });
     }
+    let same = differ().next().map_or(there.len(), |(i, _)| i);
+    let at = start + same as u64;
     let missing = &bytes[same..];
     if add && !missing.is_empty() {
         let mut file = disk.open_append(path)?;
@@ -283,13 +277,21 @@ mod tests {
 
     #[test]
     fn what_the_file_lacks_is_added() {
-        for (there, added) in [("", 6), ("ab", 4), ("abcdef", 0), ("abcdefgh", 0), ("abc\0\0", 3), ("\0", 6)]
-        {
+        for (there, added) in [
+            ("", 6),
+            ("ab", 4),
+            ("abcdef", 0),
+            ("abcdefgh", 0),
+            ("abc\0\0", 3),
+            ("\0", 6),
+            ("ab\0de", 4),
+            ("abc\0efgh", 3),
+        ] {
             let disk = disk();
             let mut log = log(&disk, 4);
             assert!(commit(&mut log, 0, "abc") && commit(&mut log, 3, "def"));
             put(&disk, there.as_bytes());
-            let whole = if there.len() > 6 { "abcdefgh" } else { "abcdef" };
+            let whole = if there == "abcdefgh" { "abcdefgh" } else { "abcdef" };
             assert_eq!(recovered(&disk), Ok((added, whole.into())), "{there:?}");
             disk.crash_losing_all();
             assert_eq!(recovered(&disk), Ok((0, whole.into())), "{there:?}: it was durable");
@@ -301,7 +303,7 @@ mod tests {
         let disk = disk();
         let mut log = log(&disk, 4);
         assert!(commit(&mut log, 2, "cdef"));
-        for (there, why) in [("a", "only 1"), ("abcXe", "byte 3"), ("abc\0e", "byte 3"), ("abX", "byte 2")] {
+        for (there, why) in [("a", "only 1"), ("abcXe", "byte 3"), ("abc\0X", "byte 4"), ("abX", "byte 2")] {
             put(&disk, there.as_bytes());
             let e = recovered(&disk).unwrap_err();
             assert!(e.contains(why), "{e}");

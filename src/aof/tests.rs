@@ -434,6 +434,7 @@ fn a_log_that_goes_on_behind_the_files_end_is_not_used() {
     push(&mut bytes, 0);
     disk.create(&incr).unwrap().write_all(&bytes).unwrap();
     assert_eq!(read_back(&disk).unwrap().1, [0]);
+    assert!(!disk.exists(&layout().sync_log()).unwrap(), "the file will grow past it");
     let mut driver = Driver::start_with(&disk, Some(SYNC_LOG)).unwrap();
     [Add(1), Sync].into_iter().for_each(|step| driver.run(step));
     disk.crash_losing_all();
