@@ -114,6 +114,7 @@ fn run_each<'a>(
     keys: &[KeyPlace],
 ) -> (usize, Ran) {
     let (env, stats) = (ctx.env, ctx.keys.stats);
+    let observed_from = env.observed_from_nanos();
     for (i, &Request { command, args, known }) in requests.iter().enumerate() {
         let mark = ctx.reply.mark();
         ctx.command = command;
@@ -149,7 +150,9 @@ fn run_each<'a>(
         let nanos = end.saturating_sub(*ticks);
         *ticks = end;
         count(stats, command, nanos, failed);
-        env.observe(ctx.session, command, args, nanos);
+        if nanos >= observed_from {
+            env.observe(ctx.session, command, args, nanos);
+        }
     }
     (requests.len(), Ran::Done)
 }

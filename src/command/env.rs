@@ -197,6 +197,19 @@ impl Env {
         self.rng.lock().fork()
     }
 
+    /// From how many nanoseconds on `observe` has something to tell at present.
+    #[inline]
+    pub(super) fn observed_from_nanos(&self) -> u64 {
+        if self.clients.monitors().load(Ordering::Relaxed) > 0 {
+            return 0;
+        }
+        let slow = self.limits.slowlog_log_slower_than.load(Ordering::Relaxed);
+        let latency_ms = self.limits.latency_monitor_threshold.load(Ordering::Relaxed) as i64;
+        let slow = u64::try_from(slow).map_or(u64::MAX, |micros| micros.saturating_mul(1000));
+        let latency = if latency_ms > 0 { (latency_ms as u64).saturating_mul(1_000_000) } else { u64::MAX };
+        slow.min(latency)
+    }
+
     /// Tells the observer of a command that took long enough, or of any while someone monitors.
     #[inline]
     pub(super) fn observe(&self, session: &Session, command: &Command, args: Args<'_>, nanos: u64) {

@@ -50,16 +50,17 @@ impl ShardSet {
 /// How long a worker waits for a shard that is held: a few times what a short command holds one.
 const WORKER_WAIT: Duration = Duration::from_micros(50);
 
-/// The guards, ascending by shard. A slice either way; one shard, the common case, costs no allocation.
+/// The guards. A slice either way; one shard, the common case, costs no allocation.
 enum Guards<'k> {
     None,
     One(MutexGuard<'k, Shard>),
     Many(Many<'k>),
 }
 
-/// Several shards, ascending.
+/// Several shards: ascending, or at most [`KEYS_MAX`] in the order in which they came to be needed.
 struct Many<'k> {
     guards: Vec<MutexGuard<'k, Shard>>,
+    ascending: bool,
     /// Guesses a shard's place from the low bits of its number.
     hint: [u8; HINTS],
 }
@@ -68,12 +69,13 @@ const HINTS: usize = 64;
 
 impl<'k> Many<'k> {
     fn with_capacity(n: usize) -> Self {
-        Self { guards: Vec::with_capacity(n), hint: [0; HINTS] }
+        Self { guards: Vec::with_capacity(n), ascending: true, hint: [0; HINTS] }
     }
 
     /// Adds a shard behind those that are there.
     #[inline]
     fn push(&mut self, guard: MutexGuard<'k, Shard>) {
+        self.ascending &= self.guards.last().is_none_or(|last| last.id < guard.id);
         self.hint[guard.id as usize % HINTS] = self.guards.len() as u8;
         self.guards.push(guard);
     }
@@ -84,7 +86,10 @@ impl<'k> Many<'k> {
         if self.guards.get(guess).is_some_and(|g| g.id == shard) {
             return Some(guess);
         }
-        self.guards.binary_search_by_key(&shard, |g| g.id).ok()
+        if self.ascending {
+            return self.guards.binary_search_by_key(&shard, |g| g.id).ok();
+        }
+        self.guards.iter().position(|g| g.id == shard)
     }
 }
 
@@ -107,13 +112,14 @@ impl<'k> Guards<'k> {
         }
     }
 
-    fn insert(&mut self, at: usize, guard: MutexGuard<'k, Shard>) {
+    fn insert(&mut self, guard: MutexGuard<'k, Shard>) {
         let mut all = match std::mem::replace(self, Guards::None) {
             Guards::None => return *self = Guards::One(guard),
             Guards::One(g) => vec![g],
             Guards::Many(m) => m.guards,
         };
-        all.insert(at, guard);
+        all.push(guard);
+        all.sort_unstable_by_key(|g| g.id);
         let mut many = Many::with_capacity(all.len());
         all.into_iter().for_each(|guard| many.push(guard));
         *self = Guards::Many(many);
@@ -198,30 +204,55 @@ impl Keyspace {
     /// them up in the database will read, so that the cache misses overlap. `prefetch` came before. The keys learn their
     /// seats. At most [`KEYS_MAX`] keys.
     pub fn try_lock_keys(&self, db: usize, keys: &mut [KeyPlace]) -> Option<Locked<'_>> {
-        // Shards ascend with hashes, whose low bits make room for the keys' numbers.
-        let number = |(i, key): (usize, &KeyPlace)| key.hash & !(KEYS_MAX as u64 - 1) | i as u64;
-        let mut order: ArrayVec<u64, KEYS_MAX> = keys.iter().enumerate().map(number).collect();
-        order.sort_unstable();
-        let mut many = Many::with_capacity(keys.len());
-        let mut last = None;
-        for &number in &order {
-            let key = &mut keys[number as usize % KEYS_MAX];
-            let shard = self.shard_of(key.hash);
-            if last != Some(shard) {
-                last = Some(shard);
-                many.push(self.slots[shard as usize].try_lock()?);
-            }
-            key.seat = Seat(many.guards.len() as u32 - 1);
-            if let Some(db) = many.guards.last().and_then(|shard| shard.db(db)) {
-                db.table.prefetch_hashed(key.hash);
-            }
-        }
+        let many = match self.take_free(db, keys) {
+            Some(many) => many,
+            None => self.take_ascending(keys)?,
+        };
         for key in &*keys {
             if let Some(db) = many.guards[key.seat.0 as usize].db(db) {
                 db.table.prefetch_entry_hashed(key.hash);
             }
         }
         Some(Locked { ks: self, guards: Guards::Many(many) })
+    }
+
+    /// The shards of the keys as they come, without waiting for any: so no order is needed.
+    #[inline]
+    fn take_free(&self, db: usize, keys: &mut [KeyPlace]) -> Option<Many<'_>> {
+        let mut many = Many::with_capacity(keys.len());
+        for key in keys {
+            let shard = self.shard_of(key.hash);
+            let at = match self.slots[shard as usize].shard.try_lock() {
+                Some(guard) => {
+                    many.push(guard);
+                    many.guards.len() - 1
+                }
+                // Held by others, or for a key before this one.
+                None => many.position(shard)?,
+            };
+            key.seat = Seat(at as u32);
+            if let Some(db) = many.guards[at].db(db) {
+                db.table.prefetch_hashed(key.hash);
+            }
+        }
+        Some(many)
+    }
+
+    /// The shards of the keys, waiting for those that are held; for that, in ascending order.
+    #[cold]
+    fn take_ascending(&self, keys: &mut [KeyPlace]) -> Option<Many<'_>> {
+        let mut shards: ArrayVec<u32, KEYS_MAX> = keys.iter().map(|key| self.shard_of(key.hash)).collect();
+        shards.sort_unstable();
+        let mut many = Many::with_capacity(keys.len());
+        for &shard in &shards {
+            if many.guards.last().is_none_or(|last| last.id != shard) {
+                many.push(self.slots[shard as usize].try_lock()?);
+            }
+        }
+        for key in keys {
+            key.seat = Seat(many.position(self.shard_of(key.hash))? as u32);
+        }
+        Some(many)
     }
 
     /// Asks for the memory of the shard of a hash: before it is locked.
@@ -262,7 +293,7 @@ impl<'k> Locked<'k> {
         match &self.guards {
             Guards::None => None,
             Guards::One(g) => (g.id == shard).then_some(0),
-            Guards::Many(m) if m.guards.len() == self.ks.slots.len() => Some(shard as usize),
+            Guards::Many(m) if m.ascending && m.guards.len() == self.ks.slots.len() => Some(shard as usize),
             Guards::Many(m) => m.position(shard),
         }
     }
@@ -296,8 +327,7 @@ impl<'k> Locked<'k> {
             return true;
         }
         let Some(guard) = self.ks.slots[shard as usize].shard.try_lock() else { return false };
-        let at = self.guards.as_slice().partition_point(|g| g.id < shard);
-        self.guards.insert(at, guard);
+        self.guards.insert(guard);
         true
     }
 
@@ -389,5 +419,91 @@ impl<'k> Locked<'k> {
             taken.swap_contents(g.db_mut(a, self.ks.seed, self.ks.bits));
             std::mem::swap(g.db_mut(b, self.ks.seed, self.ks.bits), &mut taken);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+    use crate::base::rng::Rng;
+
+    fn places(hashes: &[u64]) -> Vec<KeyPlace> {
+        hashes.iter().map(|&hash| KeyPlace::new(hash)).collect()
+    }
+
+    /// Every key's seat is its shard's, and so is what a search finds, whatever came in between.
+    fn check(ks: &Keyspace, locked: &Locked<'_>, keys: &[KeyPlace]) {
+        for key in keys {
+            let shard = ks.shard_of(key.hash);
+            let ids: Vec<u32> = locked.shard_ids().collect();
+            assert_eq!(ids[key.seat.0 as usize], shard);
+            assert_eq!(locked.position(shard), Some(key.seat.0 as usize));
+            assert!(locked.holds(key.hash));
+        }
+    }
+
+    #[test]
+    fn a_group_finds_its_shards_in_any_order() {
+        let seed = 20_261_122;
+        println!("seed {seed}");
+        let mut rng = Rng::from_seed(seed);
+        // Few shards, for many repeats, and many, whose places in the hint collide.
+        for shards in [1, 4, 64, 4096] {
+            let ks = Keyspace::new(shards, 1, 1);
+            for n in [1, 2, 16, KEYS_MAX] {
+                let mut keys = places(&(0..n).map(|_| rng.next_u64()).collect::<Vec<_>>());
+                let mut locked = ks.try_lock_keys(0, &mut keys).expect("nobody else is there");
+                check(&ks, &locked, &keys);
+                let absent =
+                    (0..ks.shards() as u32).find(|s| !keys.iter().any(|k| ks.shard_of(k.hash) == *s));
+                assert!(absent.is_none_or(|shard| !locked.holds_shard(shard)));
+                // One more shard puts them into order; a seat is then no more than a guess.
+                let more = rng.next_u64();
+                assert!(locked.try_extend(more) && locked.holds(more));
+                for key in &keys {
+                    let seat = locked.seat(key.hash, key.seat);
+                    assert_eq!(locked.shard_ids().nth(seat.0 as usize), Some(ks.shard_of(key.hash)));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_group_that_meets_a_held_shard_waits_in_order_or_gives_all_back() {
+        let ks = Keyspace::new(16, 1, 1);
+        let of_shard = |shard: u64| shard << 60;
+        let hashes = [of_shard(9), of_shard(3), of_shard(12), of_shard(3)];
+        assert_eq!(hashes.map(|hash| ks.shard_of(hash)), [9, 3, 12, 3]);
+        let held = ks.lock_shard(12);
+        assert!(ks.try_lock_keys(0, &mut places(&hashes)).is_none());
+        // Nothing is left locked.
+        drop((ks.try_lock_shard(9).expect("free"), ks.try_lock_shard(3).expect("free")));
+        let mut keys = places(&hashes);
+        let ascending = std::thread::scope(|scope| {
+            let (begun, begin) = mpsc::channel();
+            let (ks, keys) = (&ks, &mut keys);
+            let waiting = scope.spawn(move || {
+                begun.send(()).expect("it is waited for");
+                // As long as it takes, as a wait is bounded.
+                let locked = loop {
+                    if let Some(locked) = ks.try_lock_keys(0, keys) {
+                        break locked;
+                    }
+                };
+                check(ks, &locked, keys);
+                locked.shard_ids().is_sorted()
+            });
+            begin.recv().expect("it begins");
+            drop(held);
+            waiting.join().expect("no panic")
+        });
+        // In order if it had to wait, else as they came.
+        assert_eq!(ascending, keys[0].seat.0 == 1);
+        let locked = ks.take_ascending(&mut keys).map(Guards::Many).map(|guards| Locked { ks: &ks, guards });
+        let locked = locked.expect("all are free");
+        check(&ks, &locked, &keys);
+        assert_eq!(locked.shard_ids().collect::<Vec<_>>(), [3, 9, 12]);
     }
 }

@@ -6,9 +6,9 @@
 //! table, the expiry heap, the watches and the waiters of its keys, so one lock covers all that a command on a key must
 //! touch.
 //!
-//! **Lock order.** Shards are locked in ascending order of their number, everyone, always. A thread that must not
-//! block (a worker) uses `try_lock_keys`, which waits a bounded time and then gives everything back. No other lock of
-//! the server is held while waiting for a shard.
+//! **Lock order.** Whoever waits for a shard holds only shards of lower numbers, everyone, always; without waiting one may
+//! be taken in any order. A thread that must not block (a worker) uses `try_lock_keys`, which waits a bounded time and
+//! then gives everything back. No other lock of the server is held while waiting for a shard.
 mod db;
 mod expiry;
 mod locked;

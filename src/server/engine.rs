@@ -446,25 +446,22 @@ impl Engine {
                 break;
             }
             let (before, write) = (keys.len(), command.flags.has(Flags::WRITE));
-            let mut known = None;
-            let mut add = |arg: usize| {
-                let hash = env.keyspace.hash(&args[arg]);
-                env.keyspace.prefetch(hash, write);
-                known.get_or_insert(Known { arg, key: keys.len() });
-                keys.try_push(KeyPlace::new(hash)).is_ok()
-            };
-            let fits = match command.only_key {
-                Some(i) => add(i),
+            let (fits, first) = match command.only_key {
+                Some(i) => (add_key(&env.keyspace, &mut keys, &args[i], write), Some(i)),
                 None => {
-                    let mut fits = true;
-                    command.each_key(args, &mut |i, _| fits &= add(i)) && fits
+                    let (mut fits, mut first) = (true, None);
+                    let valid = command.each_key(args, &mut |i, _| {
+                        first.get_or_insert(i);
+                        fits &= add_key(&env.keyspace, &mut keys, &args[i], write);
+                    });
+                    (valid && fits, first)
                 }
             };
             if !fits {
                 keys.truncate(before);
                 break;
             }
-            group.push(Request { command, args, known });
+            group.push(Request { command, args, known: first.map(|arg| Known { arg, key: before }) });
         }
         let Some(Request { command: last, .. }) = group.last().filter(|_| group.len() > 1) else {
             return (0, Called::Done);
@@ -736,6 +733,14 @@ fn takes_memory(env: &Env, session: &Session, command: &Command) -> bool {
 fn queue_writes(env: &Env, session: &Session) -> bool {
     let may = Flags::WRITE.with(Flags::MAY_REPLICATE);
     session.multi.iter().flat_map(|m| &m.queue).any(|q| env.commands.get(q.command).flags.has(may))
+}
+
+/// Notes a key of a group and asks for its shard's memory; false when there is no room for more.
+#[inline(always)]
+fn add_key(keyspace: &Keyspace, keys: &mut ArrayVec<KeyPlace, KEYS_MAX>, key: &[u8], write: bool) -> bool {
+    let hash = keyspace.hash(key);
+    keyspace.prefetch(hash, write);
+    keys.try_push(KeyPlace::new(hash)).is_ok()
 }
 
 fn unknown_command(args: Args<'_>) -> CommandError {

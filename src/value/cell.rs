@@ -777,8 +777,9 @@ impl super::table::Slot for Cell {
         super::table::hash(seed, self.key())
     }
 
+    #[inline]
     fn matches(&self, key: &[u8]) -> bool {
-        self.key() == key
+        super::table::same_bytes(self.key(), key)
     }
 
     fn prefetch(&self) {

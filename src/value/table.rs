@@ -88,6 +88,19 @@ impl Hasher {
     }
 }
 
+/// Whether two keys are the same. Short ones, as most are, without a call.
+#[inline]
+pub fn same_bytes(a: &[u8], b: &[u8]) -> bool {
+    if a.len() != b.len() || a.len() > 16 {
+        return a == b;
+    }
+    // The first and the last eight may overlap.
+    match (a.first_chunk::<8>(), a.last_chunk::<8>(), b.first_chunk::<8>(), b.last_chunk::<8>()) {
+        (Some(a), Some(a_end), Some(b), Some(b_end)) => a == b && a_end == b_end,
+        _ => a == b,
+    }
+}
+
 /// Asks the processor to bring a cache line near; any address will do.
 #[inline(always)]
 pub fn prefetch<T: ?Sized>(address: *const T) {

@@ -587,3 +587,18 @@ fn copies_go_separate_ways() {
     drop(a);
     assert_eq!(live.load(Ordering::Relaxed), 0);
 }
+
+#[test]
+fn same_bytes_is_equality() {
+    let texts: Vec<Vec<u8>> = (0..40).map(|n| (0..n as u8).collect()).collect();
+    for a in &texts {
+        for b in &texts {
+            assert_eq!(same_bytes(a, b), a == b);
+        }
+        for i in 0..a.len() {
+            let mut other = a.clone();
+            other[i] ^= 1;
+            assert!(!same_bytes(a, &other), "{} bytes differ at {i}", a.len());
+        }
+    }
+}
