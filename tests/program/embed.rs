@@ -92,6 +92,19 @@ fn configuration_is_redis_conf() {
 }
 
 #[test]
+fn who_changes_the_slow_logs_threshold_is_judged_by_the_new_one() {
+    let server = manual();
+    for micros in ["0", "1000"] {
+        assert_eq!(server.execute(["CONFIG", "SET", "slowlog-log-slower-than", micros]), Ok(ok()));
+    }
+    let entries = server.execute(["SLOWLOG", "GET"]).unwrap();
+    let words = |entry: &Value| entry.items()[3].clone();
+    let logged: Vec<Value> = entries.items().iter().map(words).collect();
+    let first = ["CONFIG", "SET", "slowlog-log-slower-than", "0"].map(Value::from);
+    assert_eq!(logged, [Value::Array(first.into())]);
+}
+
+#[test]
 fn commands_are_renamed_as_the_configuration_says() {
     let server = Server::builder()
         .config("rename-command", "FLUSHALL \"\"")
