@@ -53,6 +53,16 @@ pub enum PauseMode {
     All,
 }
 
+/// What holds commands back, with Unix milliseconds at which it ends.
+#[derive(Default)]
+struct Pause {
+    /// CLIENT PAUSE, and the end of the server.
+    mode: PauseMode,
+    until: u64,
+    /// Somebody needs the server for itself and tells when it is done; 0 when nobody does.
+    held_until: u64,
+}
+
 /// Why commands are refused, as bits.
 pub mod bar {
     /// The data set is being loaded: only commands with the `loading` flag run.
@@ -118,7 +128,7 @@ pub struct Env {
     pub gauges: Gauges,
     pub run_id: String,
     pub started_ms: u64,
-    pub pause: Mutex<(PauseMode, u64)>,
+    pause: Mutex<Pause>,
     /// Why writes, or everything, are refused at present: bits of `bar`.
     pub barred: AtomicU32,
     /// What the last failed write of the append-only file said.
@@ -284,20 +294,44 @@ impl Env {
     /// Holds commands back. Of two pauses, the longer time and the stricter mode count.
     pub fn pause(&self, mode: PauseMode, until_ms: u64, now_ms: u64) {
         let mut pause = self.pause.lock();
-        let (was, until) = if pause.1 > now_ms { *pause } else { (PauseMode::Off, 0) };
-        let mode = if was == PauseMode::All { was } else { mode };
-        *pause = (mode, until_ms.max(until));
+        let (was, until) = if pause.until > now_ms { (pause.mode, pause.until) } else { (PauseMode::Off, 0) };
+        pause.mode = if was == PauseMode::All { was } else { mode };
+        pause.until = until_ms.max(until);
         self.paused.store(true, Ordering::Relaxed);
     }
 
     /// Lets everyone go on.
     pub fn unpause(&self) {
+        self.end_pause(|pause| (pause.mode, pause.until) = (PauseMode::Off, 0));
+    }
+
+    /// Holds all commands back until `let_go`, at the latest until then (Unix ms). Leaves pauses as they are.
+    pub fn hold(&self, until_ms: u64) {
+        let mut pause = self.pause.lock();
+        pause.held_until = until_ms.max(pause.held_until);
+        self.paused.store(true, Ordering::Relaxed);
+    }
+
+    pub fn let_go(&self) {
+        self.end_pause(|pause| pause.held_until = 0);
+    }
+
+    /// Those who wait look anew.
+    fn end_pause(&self, end: impl FnOnce(&mut Pause)) {
         {
             let mut pause = self.pause.lock();
-            *pause = (PauseMode::Off, 0);
-            self.paused.store(false, Ordering::Relaxed);
+            end(&mut pause);
+            self.paused.store(pause.held_until > 0 || pause.mode != PauseMode::Off, Ordering::Relaxed);
         }
         self.clients.list().iter().filter(|c| c.has_flag(flag::BLOCKED)).for_each(|c| c.wake());
+    }
+
+    /// Whether something still ends at `until`, which `paused_until` gave.
+    pub fn is_paused_until(&self, until: u64) -> bool {
+        self.paused.load(Ordering::Relaxed) && {
+            let pause = self.pause.lock();
+            pause.until == until || pause.held_until == until
+        }
     }
 
     /// Until when (Unix ms) commands of this kind are held back, if they are.
@@ -306,16 +340,21 @@ impl Env {
             return None;
         }
         let mut pause = self.pause.lock();
-        let (mode, until) = *pause;
-        if until <= now_ms {
-            *pause = (PauseMode::Off, 0);
-            self.paused.store(false, Ordering::Relaxed);
-            return None;
+        if pause.until <= now_ms {
+            (pause.mode, pause.until) = (PauseMode::Off, 0);
         }
-        match mode {
+        if pause.held_until <= now_ms {
+            pause.held_until = 0;
+        }
+        let held = (pause.held_until > 0).then_some(pause.held_until);
+        let paused = match pause.mode {
             PauseMode::Off => None,
-            PauseMode::Write => is_write.then_some(until),
-            PauseMode::All => Some(until),
+            PauseMode::Write => is_write.then_some(pause.until),
+            PauseMode::All => Some(pause.until),
+        };
+        if pause.mode == PauseMode::Off && held.is_none() {
+            self.paused.store(false, Ordering::Relaxed);
         }
+        paused.max(held)
     }
 }

@@ -692,7 +692,7 @@ impl Connection {
         let end = tokio::select! {
             e = poll_fn(|cx| match self.poll_meanwhile(cx) {
                 Poll::Ready(e) => Poll::Ready(Err(e)),
-                Poll::Pending if !delayed && !env.paused.load(Ordering::Relaxed) => Poll::Ready(Ok(())),
+                Poll::Pending if !delayed && !env.is_paused_until(until) => Poll::Ready(Ok(())),
                 Poll::Pending => Poll::Pending,
             }) => e,
             () = timer => Ok(()),

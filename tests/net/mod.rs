@@ -398,6 +398,29 @@ fn kill_pause_and_unblock_across_connections() {
 }
 
 #[test]
+fn a_sleep_holds_all_back_and_leaves_pauses_as_they_were() {
+    let server = Server::start();
+    let env = server.engine.env();
+    let waiting = |n| eventually("they wait", || env.gauges.blocked.load(Ordering::Relaxed) == n);
+    let (mut admin, mut writer, mut reader) = (server.connect(), server.connect(), server.connect());
+    assert_eq!((writer.ask("PING"), reader.ask("PING")), ("+PONG".into(), "+PONG".into()));
+    assert_eq!(admin.ask("CLIENT PAUSE 100000 WRITE"), "+OK");
+    admin.send("DEBUG SLEEP 0.3\r\n");
+    eventually("it sleeps", || env.paused_until(env.clock.now_ms(), false).is_some());
+    writer.send("SET k 1\r\n");
+    reader.send("GET k\r\n");
+    waiting(2);
+    assert_eq!((admin.line(), reader.line()), ("+OK".into(), "$-1".into()));
+    // The writer has looked anew, and waits for the end of the pause.
+    waiting(1);
+    let now = env.clock.now_ms();
+    assert!(env.paused_until(now, false).is_none());
+    assert!(env.paused_until(now, true).is_some_and(|until| until > now + 10_000));
+    assert_eq!(admin.ask("CLIENT UNPAUSE"), "+OK");
+    assert_eq!(writer.line(), "+OK");
+}
+
+#[test]
 fn monitor_shows_what_others_run() {
     let server = Server::start();
     let mut m = server.connect();

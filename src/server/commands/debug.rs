@@ -6,7 +6,7 @@ use super::help::help;
 use super::server::ReplicationId;
 use crate::base::glob::glob_match;
 use crate::base::num::{parse_f64, parse_i64, parse_memory};
-use crate::command::env::{Env, PauseMode};
+use crate::command::env::Env;
 use crate::command::object::encoding_name;
 use crate::command::row::Locks;
 use crate::command::view::lru_clock;
@@ -160,9 +160,9 @@ fn alone(ctx: &mut Context<'_>, f: impl FnOnce(&Env, &Persistence) -> Result<(),
     ctx.slow_lane(usize::MAX)?;
     let env = ctx.env;
     let until = ctx.now().saturating_add(ALONE_MS_MAX);
-    env.pause(PauseMode::All, until, ctx.now());
+    env.hold(until);
     let result = f(env, ctx.service::<Persistence>());
-    env.unpause();
+    env.let_go();
     result.map_err(CommandError::new)?;
     ctx.reply.ok();
     Ok(())
@@ -216,7 +216,11 @@ fn abort(why: &str) -> Outcome {
 /// Longest sleep, seconds.
 const SLEEP_MAX_S: f64 = 1e6;
 
-/// Holds every shard meanwhile, and every command that comes, from the moment it is seen.
+/// How much longer commands are held back, should nobody tell of the end of a sleep.
+const SLEEP_GRACE_MS: u64 = 1000;
+
+/// Holds every shard meanwhile, and every command that comes, from the moment it is seen. All that wait go on at one time,
+/// when the shards are free.
 fn sleep(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     let seconds = parse_f64(&args[2]).unwrap_or(0.0).clamp(0.0, SLEEP_MAX_S);
     let time = Duration::from_secs_f64(seconds);
@@ -226,11 +230,11 @@ fn sleep(ctx: &mut Context<'_>, args: Args<'_>) -> Outcome {
     } else {
         let now = ctx.env.clock.now_ms();
         let until = now.saturating_add(time.as_millis() as u64);
-        if until > now {
-            ctx.env.pause(PauseMode::All, until, now);
-        }
+        ctx.env.hold(until.saturating_add(SLEEP_GRACE_MS));
         ctx.slow_lane(usize::MAX)?;
         std::thread::sleep(time);
+        ctx.release_keys();
+        ctx.env.let_go();
     }
     ctx.reply.ok();
     Ok(())
