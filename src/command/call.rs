@@ -152,7 +152,7 @@ fn run_each<'a>(
         count(stats, command, nanos, failed);
         // Asked after the first command: if that was one that changes the answer (CONFIG SET), it was alone.
         if nanos >= *observed_from.get_or_insert_with(|| env.observed_from_nanos()) {
-            env.observe(ctx.session, command, args, nanos);
+            env.tell_observer(ctx.session, command, args, nanos);
         }
     }
     (requests.len(), Ran::Done)

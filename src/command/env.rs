@@ -223,13 +223,14 @@ impl Env {
     /// Tells the observer of a command that took long enough, or of any while someone monitors.
     #[inline]
     pub(super) fn observe(&self, session: &Session, command: &Command, args: Args<'_>, nanos: u64) {
-        let micros = (nanos / 1000) as i64;
-        let slow = self.limits.slowlog_log_slower_than.load(Ordering::Relaxed);
-        let latency_ms = self.limits.latency_monitor_threshold.load(Ordering::Relaxed) as i64;
-        let wanted = (slow >= 0 && micros >= slow)
-            || (latency_ms > 0 && micros >= latency_ms * 1000)
-            || self.clients.monitors().load(Ordering::Relaxed) > 0;
-        if wanted && let Some(observer) = self.observer.get() {
+        if nanos >= self.observed_from_nanos() {
+            self.tell_observer(session, command, args, nanos);
+        }
+    }
+
+    /// As `observe`, of a command that is known to be wanted.
+    pub(super) fn tell_observer(&self, session: &Session, command: &Command, args: Args<'_>, nanos: u64) {
+        if let Some(observer) = self.observer.get() {
             observer.ran(self, session, command, args, nanos);
         }
     }

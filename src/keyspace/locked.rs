@@ -3,7 +3,6 @@
 //! Hot path: no allocation for up to four shards, no logging.
 use std::time::Duration;
 
-use arrayvec::ArrayVec;
 use parking_lot::MutexGuard;
 use smallvec::SmallVec;
 
@@ -204,16 +203,16 @@ impl Keyspace {
     /// them up in the database will read, so that the cache misses overlap. `prefetch` came before. The keys learn their
     /// seats. At most [`KEYS_MAX`] keys.
     pub fn try_lock_keys(&self, db: usize, keys: &mut [KeyPlace]) -> Option<Locked<'_>> {
-        let many = match self.take_free(db, keys) {
-            Some(many) => many,
-            None => self.take_ascending(keys)?,
+        let locked = match self.take_free(db, keys) {
+            Some(many) => Locked { ks: self, guards: Guards::Many(many) },
+            None => self.try_lock_in_order(keys)?,
         };
         for key in &*keys {
-            if let Some(db) = many.guards[key.seat.0 as usize].db(db) {
+            if let Some(db) = locked.db_at(key.seat, db) {
                 db.table.prefetch_entry_hashed(key.hash);
             }
         }
-        Some(Locked { ks: self, guards: Guards::Many(many) })
+        Some(locked)
     }
 
     /// The shards of the keys as they come, without waiting for any: so no order is needed.
@@ -240,19 +239,13 @@ impl Keyspace {
 
     /// The shards of the keys, waiting for those that are held; for that, in ascending order.
     #[cold]
-    fn take_ascending(&self, keys: &mut [KeyPlace]) -> Option<Many<'_>> {
-        let mut shards: ArrayVec<u32, KEYS_MAX> = keys.iter().map(|key| self.shard_of(key.hash)).collect();
-        shards.sort_unstable();
-        let mut many = Many::with_capacity(keys.len());
-        for &shard in &shards {
-            if many.guards.last().is_none_or(|last| last.id != shard) {
-                many.push(self.slots[shard as usize].try_lock()?);
-            }
-        }
-        for key in keys {
-            key.seat = Seat(many.position(self.shard_of(key.hash))? as u32);
-        }
-        Some(many)
+    fn try_lock_in_order(&self, keys: &mut [KeyPlace]) -> Option<Locked<'_>> {
+        let mut set = ShardSet::None;
+        keys.iter().for_each(|key| set.add(self.shard_of(key.hash)));
+        set.seal();
+        let locked = self.try_lock(&set)?;
+        keys.iter_mut().for_each(|key| key.seat = locked.seat(key.hash, Seat::FIRST));
+        Some(locked)
     }
 
     /// Asks for the memory of the shard of a hash: before it is locked.
@@ -501,8 +494,7 @@ mod tests {
         });
         // In order if it had to wait, else as they came.
         assert_eq!(ascending, keys[0].seat.0 == 1);
-        let locked = ks.take_ascending(&mut keys).map(Guards::Many).map(|guards| Locked { ks: &ks, guards });
-        let locked = locked.expect("all are free");
+        let locked = ks.try_lock_in_order(&mut keys).expect("all are free");
         check(&ks, &locked, &keys);
         assert_eq!(locked.shard_ids().collect::<Vec<_>>(), [3, 9, 12]);
     }

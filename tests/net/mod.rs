@@ -405,7 +405,7 @@ fn a_sleep_holds_all_back_and_leaves_pauses_as_they_were() {
     let (mut admin, mut writer, mut reader) = (server.connect(), server.connect(), server.connect());
     assert_eq!((writer.ask("PING"), reader.ask("PING")), ("+PONG".into(), "+PONG".into()));
     assert_eq!(admin.ask("CLIENT PAUSE 100000 WRITE"), "+OK");
-    admin.send("DEBUG SLEEP 0.3\r\n");
+    admin.send("DEBUG SLEEP 1\r\n");
     eventually("it sleeps", || env.paused_until(env.clock.now_ms(), false).is_some());
     writer.send("SET k 1\r\n");
     reader.send("GET k\r\n");
